@@ -1,0 +1,1 @@
+"""The CDK application and the local stack."""

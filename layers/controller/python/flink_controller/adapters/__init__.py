@@ -1,0 +1,1 @@
+"""One module per outside thing; each names the IAM actions that it needs."""
