@@ -1,0 +1,93 @@
+"""Effects: what a plan can ask to be done. Each is idempotent by the identity that it carries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from flink_controller.domain.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class StageJar:
+    """Have the artifact's verified bytes on the cluster. Needs no intent: a jar alone runs nothing."""
+
+    artifact: Artifact
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """List what storage holds of a dead attempt. Changes nothing."""
+
+    flink_job_id: str
+    checkpoint_root: str
+    savepoint_directories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeleteStaleJars:
+    """Delete our jars of earlier incarnations, so that a late submit finds none."""
+
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Start an attempt: one POST, never repeated inside."""
+
+    flink_job_id: str
+    jar_id: str
+    entry_class: str | None
+    args: tuple[str, ...]
+    parallelism: int
+    restore_from: str | None
+    allow_non_restored_state: bool
+    configuration: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Burn:
+    """End an id whose submit may still arrive: occupy it with a job that fails at once."""
+
+    flink_job_id: str
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class StopWithSavepoint:
+    """Stop a job with its state in a savepoint."""
+
+    flink_job_id: str
+    trigger_id: str
+    target_directory: str
+
+
+@dataclass(frozen=True)
+class TriggerSavepoint:
+    """Take a savepoint; the job runs on."""
+
+    flink_job_id: str
+    trigger_id: str
+    target_directory: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a job; its newest checkpoint is retained."""
+
+    flink_job_id: str
+
+
+@dataclass(frozen=True)
+class ReleaseJar:
+    """Give up this job's claim on a staged jar; the last one to do so deletes it."""
+
+    cluster: str
+    sha256: str
+
+
+Preparation: TypeAlias = StageJar | SearchState | DeleteStaleJars | ReleaseJar
+"""Effects that need no intent: they change no job."""
+Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel
+"""Effects that need a recorded intent."""
+Action: TypeAlias = Preparation | Effect

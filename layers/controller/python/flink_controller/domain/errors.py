@@ -1,0 +1,59 @@
+"""What can go wrong, split by the one question a caller has: does a retry help?
+
+ControllerError
+├── TransientError            a retry may help
+│   ├── LeaseTakenError       somebody else is looking at the job; come back later
+│   ├── StaleWriteError       the status moved on since it was read; look again
+│   └── FlinkUnreachableError no usable answer from a cluster
+└── RejectedError             a retry does not help; the input must change
+    └── NotFoundError         the named thing does not exist
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+
+class ControllerError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class TransientError(ControllerError):
+    """Something outside did not work this time; a retry may help."""
+
+
+class LeaseTakenError(TransientError):
+    """Another invocation holds the job's lease until `until`."""
+
+    def __init__(self, job_id: str, until: datetime) -> None:
+        super().__init__(f"{job_id} is being looked at by another invocation until {until.isoformat()}")
+        self.until = until
+
+
+class StaleWriteError(TransientError):
+    """The status changed, or the lease was lost, since it was read; nothing was written."""
+
+
+class Delivery(StrEnum):
+    """Whether a request that failed can have reached the other side."""
+
+    NOT_SENT = "not sent"
+    UNKNOWN = "unknown"
+
+
+class FlinkUnreachableError(TransientError):
+    """A cluster gave no usable answer.
+
+    `delivery` says whether the request can have taken effect: only `NOT_SENT` proves that it did not.
+    """
+
+    def __init__(self, message: str, delivery: Delivery = Delivery.UNKNOWN) -> None:
+        super().__init__(message)
+        self.delivery = delivery
+
+
+class RejectedError(ControllerError):
+    """The input is wrong; the message says what, where, and what to do. A retry does not help."""
+
+
+class NotFoundError(RejectedError):
+    """The named thing does not exist."""

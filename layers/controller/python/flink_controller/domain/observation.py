@@ -1,0 +1,232 @@
+"""What was seen in one look. Facts only: no judgement, nothing that a later answer can take back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from flink_controller.domain.artifact import Artifact, ArtifactHead
+from flink_controller.domain.cluster import Cluster
+
+
+class FlinkState(StrEnum):
+    """Flink's job states."""
+
+    INITIALIZING = "INITIALIZING"
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    FAILING = "FAILING"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELED = "CANCELED"
+    FINISHED = "FINISHED"
+    RESTARTING = "RESTARTING"
+    SUSPENDED = "SUSPENDED"
+    RECONCILING = "RECONCILING"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job in this state never runs again under the same id in this incarnation."""
+        return self in {FlinkState.FAILED, FlinkState.CANCELED, FlinkState.FINISHED}
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """One entry of `/jobs/overview`."""
+
+    flink_job_id: str
+    name: str
+    state: FlinkState
+    modified_ms: int
+    """Flink's clock at the last change of the job or one of its tasks; only compared with itself."""
+    tasks_running: int
+    tasks_total: int
+    """Tasks that are running or finished, and all tasks."""
+
+    @property
+    def is_processing(self) -> bool:
+        """Whether every task runs: RUNNING alone is said of jobs without a single slot."""
+        return self.state is FlinkState.RUNNING and 0 < self.tasks_total == self.tasks_running
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A completed checkpoint or savepoint."""
+
+    id: int
+    path: str
+    is_savepoint: bool
+    is_stop: bool = False
+    """Whether it is the savepoint of a stop (SYNC_SAVEPOINT)."""
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What Flink tells about a job's checkpoints."""
+
+    is_enabled: bool
+    """Whether periodic checkpoints are on."""
+    completed: Checkpoint | None = None
+    """The newest checkpoint that is no savepoint and was not discarded."""
+    savepoint: Checkpoint | None = None
+    restored_from: str | None = None
+    completed_count: int = 0
+    failed_count: int = 0
+    deletes_on_cancellation: bool = False
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The state to go on from: the highest id wins."""
+        return max(filter(None, (self.completed, self.savepoint)), key=lambda found: found.id, default=None)
+
+
+@dataclass(frozen=True)
+class TriggerInProgress:
+    """The operation runs."""
+
+
+@dataclass(frozen=True)
+class TriggerCompleted:
+    """The operation ended well; `path` is where its savepoint lies."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class TriggerFailed:
+    """The operation ended badly. The job may run on, restart, or have stopped all the same: look at the job."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
+class TriggerUnknown:
+    """Flink does not know the trigger: never received, expired, or forgotten in a restart."""
+
+
+TriggerStatus: TypeAlias = TriggerInProgress | TriggerCompleted | TriggerFailed | TriggerUnknown
+
+
+class RefusalKind(StrEnum):
+    """Why Flink refused a submit, as far as that changes what is done next."""
+
+    JAR_GONE = "jar gone"
+    """The jar id is void; upload again."""
+    DUPLICATE = "duplicate"
+    """Flink has seen the id before."""
+    PROGRAM = "program"
+    """The job's own fault: main() threw, a class is missing, state does not map."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Flink said yes; the list is still the truth."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Flink said no. A job may have started all the same."""
+
+    kind: RefusalKind
+    cause: str
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The request provably did not leave."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """The request left, and no answer came: the outcome is unknown."""
+
+    cause: str
+
+
+Answer: TypeAlias = Accepted | Refused | NotSent | NoAnswer
+
+
+@dataclass(frozen=True)
+class JarSeen:
+    """One entry of `/jars`."""
+
+    jar_id: str
+    name: str
+    uploaded_ms: int
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What `/jobmanager/config` tells."""
+
+    incarnation: str
+    """Value that differs between two lives of a JobManager without HA (`web.tmpdir`)."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """What storage holds of a dead attempt."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    """Complete checkpoints and savepoints, in any order."""
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The highest checkpoint id wins, wherever it lies."""
+        return max(self.checkpoints, key=lambda found: found.id, default=None)
+
+
+@dataclass(frozen=True)
+class StorageUnreadable:
+    """Storage could not be listed; nothing may be concluded."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
+class FlinkSeen:
+    """A reachable cluster."""
+
+    jobs: Mapping[str, JobSeen]
+    """This job's attempts that the cluster lists, by Flink job id."""
+    incarnation: str | None
+    """None when it was not read, or changed while the list was read: an absence then proves nothing."""
+    checkpoints: Checkpoints | None = None
+    """Of the current attempt; None when not asked for or not known."""
+    trigger: TriggerStatus | None = None
+    """Of the open operation; None when there is none."""
+    root_cause: str | None = None
+    """Of the current attempt, when it failed."""
+
+
+@dataclass(frozen=True)
+class FlinkUnreachable:
+    """No usable answer: says nothing about any job."""
+
+    cause: str
+
+
+FlinkView: TypeAlias = FlinkSeen | FlinkUnreachable
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that one look has seen; what was not looked at is None."""
+
+    cluster: Cluster | None
+    """The cluster that the attempt is on, or that the spec names; None when nobody registered it."""
+    flink: FlinkView | None
+    """None when there is no cluster to look at."""
+    artifact: ArtifactHead | None = None
+    """What is recorded of the object that the spec names; None when nothing was ever seen there."""
+    pinned: Artifact | None = None
+    """The admitted version with the pinned digest, where the spec pins one."""
+    distrust: str | None = None
+    """Why the artifact of the revision to submit must not be used any more, or None."""
+    is_paused: bool = False

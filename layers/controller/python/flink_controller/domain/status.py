@@ -1,0 +1,313 @@
+"""What the controller knows and has promised about a job: the recorded half of every decision."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from flink_controller.domain.artifact import Artifact, Sha256, Value
+
+SCHEMA_VERSION = 1
+
+
+class DesiredState(StrEnum):
+    """What a team may ask for."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    ABANDONED = "abandoned"
+    DELETED = "deleted"
+    """Asked for by removing the spec item."""
+
+
+class JobType(StrEnum):
+    """Whether a job runs on, or to its end."""
+
+    STREAM = "stream"
+    BATCH = "batch"
+
+
+class RevisionRef(Value):
+    """What the status keeps of a revision; the whole spec is in the revision's own item."""
+
+    number: int
+    spec_hash: str
+    fingerprints: Mapping[str, str]
+    """Hash of the fields of each change class; comparing two revisions needs no spec."""
+    artifact: Artifact
+
+
+class Revision(Value):
+    """An accepted spec with its resolved artifact. Never changes but for outcome and reason."""
+
+    job_id: str
+    number: int
+    created_at: datetime
+    spec_hash: str
+    spec: Mapping[str, Any]
+    """The spec as it was accepted."""
+    artifact: Artifact
+    outcome: str = "Pending"
+    reason: str = ""
+
+
+class AttemptPhase(StrEnum):
+    """How much is known of an attempt's life on Flink."""
+
+    SUBMITTING = "submitting"
+    """The intent is recorded; whether Flink has the job is not known."""
+    LIVE = "live"
+    """Seen on Flink, not in a terminal state."""
+    BURNING = "burning"
+    """Not wanted any more, and not known to be dead: its id is being used up."""
+    DEAD = "dead"
+    """Known to run nowhere, and never to run again."""
+
+
+class EndState(StrEnum):
+    """How a dead attempt ended."""
+
+    FINISHED = "FINISHED"
+    CANCELED = "CANCELED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    """Left the list of the incarnation that ran it, unseen."""
+    BURNED = "BURNED"
+    """Its id was used up; it never ran."""
+    LOST = "LOST"
+    """Its JobManager was lost, and the quarantine is over."""
+
+
+class Attempt(Value):
+    """One Flink job id and what became of it."""
+
+    number: int
+    flink_job_id: str
+    revision: int
+    cluster: str
+    restore_from: str | None
+    """State that it starts from; None: from nothing."""
+    restore_is_stable: bool = True
+    """Whether `restore_from` was written by a stable revision, so that a rollback may use it."""
+    checkpoint_root: str
+    retains_state: bool = True
+    """False once Flink has said that cancelling deletes the checkpoints."""
+    jar_id: str
+    incarnation: str
+    """JobManager life that it was submitted to, or last seen in."""
+    phase: AttemptPhase = AttemptPhase.SUBMITTING
+    submitted_at: datetime
+    """When the last POST was decided on."""
+    refusal: str | None = None
+    """What Flink said against it."""
+    refusal_is_final: bool = False
+    """Whether the same submit would be refused again."""
+    live_at: datetime | None = None
+    flink_state: str = "UNKNOWN"
+    modified_ms: int | None = None
+    settled_at: datetime | None = None
+    """Since when every task runs without a change."""
+    is_checkpointed: bool | None = None
+    """Whether periodic checkpoints are on; None before it was read."""
+    has_completed_checkpoint: bool = False
+    end: EndState | None = None
+    dead_at: datetime | None = None
+    root_cause: str | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the next attempt of the lane may start."""
+        return self.phase is AttemptPhase.DEAD
+
+
+class OperationKind(StrEnum):
+    """What an operation does to a live attempt."""
+
+    STOP = "stop"
+    SAVEPOINT = "savepoint"
+    CANCEL = "cancel"
+
+
+class Operation(Value):
+    """A recorded intent about a live attempt."""
+
+    kind: OperationKind
+    sequence: int
+    flink_job_id: str
+    trigger_id: str = ""
+    target_directory: str = ""
+    purpose: str
+    """Why: upgrade, suspend, delete, rollback, move, restart, savepoint."""
+    started_at: datetime
+    """When the first try of this purpose was decided on; deadlines count from here."""
+    requested_at: datetime
+    """When this request was last decided on."""
+    failures: int = 0
+    last_failure: str | None = None
+
+
+class Handover(Value):
+    """State that the next attempt starts from, resolved once its writer is dead."""
+
+    path: str | None
+    """None: there is none, and that is known."""
+    is_stable: bool
+    """Whether a stable revision wrote it."""
+    of_attempt: int
+    is_end: bool = False
+    """Whether the writer finished by itself: the job is complete."""
+
+
+class Savepoint(Value):
+    """A completed savepoint."""
+
+    path: str
+    completed_at: datetime
+
+
+class Quarantine(Value):
+    """The wait after a JobManager was lost."""
+
+    incarnation: str
+    """The new life, in which the wait counts."""
+    since: datetime
+    """When our stale jars were gone."""
+
+
+class RefusedRevision(Value):
+    """A revision that did not work out; it is not tried again until the spec or its artifact changes."""
+
+    number: int
+    spec_hash: str
+    artifact_version: str
+    reason: str
+    message: str
+
+
+class Failures(Value):
+    """Ends that nobody asked for, since the job was last stable."""
+
+    count: int = 0
+    last_at: datetime | None = None
+
+
+class Condition(Value):
+    """One claim about a job, recomputed on every pass."""
+
+    type: str
+    status: str
+    """True, False or Unknown."""
+    reason: str
+    message: str
+    last_transition_time: datetime
+
+
+class Event(Value):
+    """One transition; a repetition raises `count` instead of making another."""
+
+    sequence: int
+    time: datetime
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+    revision: int | None = None
+    attempt: int | None = None
+    count: int = 1
+
+
+class JobStatus(Value):
+    """The status item of a job: at most 8 KB with its lease."""
+
+    schema_version: int = SCHEMA_VERSION
+    job_id: str
+    job_type: JobType = JobType.STREAM
+    cluster: str = ""
+    """Cluster of the spec that was last accepted."""
+    desired_state: DesiredState = DesiredState.RUNNING
+    created_at: datetime
+    updated_at: datetime
+
+    attempt_counter: int = 0
+    operation_counter: int = 0
+    revision_counter: int = 0
+    event_counter: int = 0
+
+    observed_spec_hash: str | None = None
+    """Of the spec item as last read, accepted or not."""
+    rejected_spec_hash: str | None = None
+    faults: tuple[str, ...] = ()
+    """Everything wrong with the rejected spec, each with its path."""
+    warnings: tuple[str, ...] = ()
+    """Fields of the accepted spec that have no effect yet."""
+
+    desired: RevisionRef | None = None
+    stable: RevisionRef | None = None
+    stable_state: str | None = None
+    """Newest state that the stable revision left behind when it was stopped; what a rollback restores."""
+    refused: RefusedRevision | None = None
+    halted: str | None = None
+    """Why nothing is tried any more until the spec or its artifact changes."""
+
+    attempt: Attempt | None = None
+    operation: Operation | None = None
+    leftover: Operation | None = None
+    """Cancelling of a job that carries our tag and is none of the current lane's."""
+    handover: Handover | None = None
+    quarantine: Quarantine | None = None
+    savepoint: Savepoint | None = None
+    failures: Failures = Failures()
+    is_completed: bool = False
+    staged_digests: tuple[Sha256, ...] = ()
+    """Artifacts that this job has claimed on its cluster."""
+    restart_nonce: str | None = None
+    """The last one that was honoured."""
+    savepoint_nonce: str | None = None
+
+    waiting: tuple[str, str] | None = None
+    """Reason and message of what the job waits for."""
+    conditions: tuple[Condition, ...] = ()
+    last_event: Event | None = None
+    next_look: datetime | None = None
+
+    def condition(self, type_: str) -> Condition | None:
+        """Find a condition by its type."""
+        return next((found for found in self.conditions if found.type == type_), None)
+
+
+class StatusSummary(Value):
+    """The part of a status that a sweep compares with what a cluster lists. Read from an index: it wakes, never decides."""
+
+    job_id: str
+    job_type: JobType
+    cluster: str
+    lifecycle: str
+    flink_job_id: str | None = None
+    is_expected_live: bool = False
+    """Whether the attempt should be listed and processing."""
+    is_flagged_unreachable: bool = False
+    observed_spec_hash: str | None = None
+    next_look: datetime | None = None
+    desired_revision: int | None = None
+    running_revision: int | None = None
+    reason: str = ""
+    updated_at: datetime | None = None
+
+
+class StagedJar(Value):
+    """An artifact's bytes on a cluster."""
+
+    cluster: str
+    sha256: Sha256
+    jar_id: str
+    incarnation: str
+
+
+class Pause(Value):
+    """A recorded stop of all effects in a scope."""
+
+    scope: str
+    """`all`, `cluster/NAME`, `namespace/NAME` or `job/JOB_ID`."""
+    reason: str = Field(default="")

@@ -1,0 +1,310 @@
+"""The roles of the outside world. Each method says what it raises, and whether doing it twice is harmless.
+
+Every method may raise `TransientError` when the world does not answer; that is not repeated below.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import IO, Any, Protocol
+
+from flink_controller.domain.actions import Submit
+from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, TrustedKey
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.observation import (
+    Answer,
+    Checkpoints,
+    ClusterConfig,
+    JarSeen,
+    JobSeen,
+    StorageUnreadable,
+    StoredState,
+    TriggerStatus,
+)
+from flink_controller.domain.status import Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
+
+
+@dataclass(frozen=True)
+class Held:
+    """A status under a lease. `fence` and `version` are the conditions of every write made with it."""
+
+    job_id: str
+    status: JobStatus | None
+    """None: nothing recorded yet."""
+    fence: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What is written in one transaction: the status, and the items that came with it."""
+
+    status: JobStatus
+    revisions: tuple[Revision, ...] = ()
+    events: tuple[Event, ...] = ()
+    jar: StagedJar | None = None
+    """A staged jar that the intent relies on; recorded with the job among its users."""
+
+
+class Clock(Protocol):
+    """The time, and waiting for it."""
+
+    def now(self) -> datetime:
+        """Give the current time, in UTC."""
+
+    def sleep(self, duration: timedelta) -> None:
+        """Wait."""
+
+
+class SpecStore(Protocol):
+    """The table that teams write."""
+
+    def read(self, job_id: str) -> Mapping[str, Any] | None:
+        """Read a spec item consistently, numbers as int or float; None when there is none."""
+
+    def segment(self, index: int, total: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Read one of `total` parts of all spec items, as (job id, item)."""
+
+
+class EditableSpecStore(SpecStore, Protocol):
+    """What the CLI needs beside: conditional writes. Functions have no such right."""
+
+    def replace(self, job_id: str, item: Mapping[str, Any] | None, *, expected: Mapping[str, Any] | None) -> None:
+        """Write an item (None: delete it) on condition that the stored one still equals `expected` (None: is absent).
+
+        Raises:
+            StaleWriteError: it changed since it was read; nothing was written.
+        """
+
+    def items(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Read all spec items, as (job id, item)."""
+
+
+class StatusStore(Protocol):
+    """The controller's own record of every job."""
+
+    def acquire(self, job_id: str, *, owner: str, now: datetime, until: datetime) -> Held:
+        """Take the job's lease, raise its fence, and read its status, in one write.
+
+        Raises:
+            LeaseTakenError: another owner holds it.
+        """
+
+    def commit(self, held: Held, commit: Commit, *, release: bool) -> Held:
+        """Record a status and its items, all or nothing, on condition of fence and version.
+
+        Args:
+            held: what `acquire` or the last `commit` gave.
+            commit: what to record.
+            release: give up the lease in the same write.
+
+        Raises:
+            StaleWriteError: the lease or the version is somebody else's now; nothing was written.
+        """
+
+    def release(self, held: Held) -> None:
+        """Give up the lease without recording anything. Harmless when it is somebody else's already."""
+
+    def read(self, job_id: str) -> JobStatus | None:
+        """Read a status consistently."""
+
+    def revision(self, job_id: str, number: int) -> Revision | None:
+        """Read a revision consistently."""
+
+    def revisions(self, job_id: str) -> list[Revision]:
+        """Read all retained revisions, oldest first."""
+
+    def events(self, job_id: str, limit: int = 100) -> list[Event]:
+        """Read the newest events, oldest first."""
+
+    def summaries(self) -> Iterator[StatusSummary]:
+        """Read the index of all statuses. May lag behind."""
+
+    def jobs_naming(self, bucket: str, key: str) -> Iterator[str]:
+        """Find the jobs whose accepted spec names an artifact. May lag behind."""
+
+    def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
+        """Read the record of an artifact's jar on a cluster, consistently."""
+
+    def release_jar(self, cluster: str, sha256: str, job_id: str) -> StagedJar | None:
+        """Take a job off a jar's users; give the record back, now deleted, if that was the last. Harmless twice."""
+
+
+class Registry(Protocol):
+    """What operators wrote: clusters, keys, pauses."""
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Read a cluster consistently.
+
+        Raises:
+            RejectedError: the item is malformed; the message names the faults.
+        """
+
+    def clusters(self) -> list[Cluster]:
+        """Read all well-formed clusters."""
+
+    def key(self, key_id: str) -> TrustedKey | None:
+        """Read a key consistently.
+
+        Raises:
+            RejectedError: the item is malformed.
+        """
+
+    def keys(self) -> list[TrustedKey]:
+        """Read all well-formed keys."""
+
+    def pauses(self) -> list[Pause]:
+        """Read every pause in force."""
+
+
+class EditableRegistry(Registry, Protocol):
+    """What operators' tools need beside."""
+
+    def put_cluster(self, cluster: Cluster) -> None:
+        """Write a cluster. Harmless twice."""
+
+    def delete_cluster(self, name: str) -> None:
+        """Remove a cluster. Harmless twice."""
+
+    def put_key(self, key: TrustedKey) -> None:
+        """Write a key. Harmless twice."""
+
+    def put_pause(self, pause: Pause) -> None:
+        """Write a pause. Harmless twice."""
+
+    def delete_pause(self, scope: str) -> None:
+        """Remove a pause. Harmless twice."""
+
+
+class ArtifactRecords(Protocol):
+    """What admission decided about object versions."""
+
+    def head(self, bucket: str, key: str) -> ArtifactHead | None:
+        """Read the newest version's record and the newest admitted one, consistently."""
+
+    def admitted_with_digest(self, bucket: str, key: str, sha256: str) -> ArtifactVersion | None:
+        """Find an admitted version with a digest, consistently."""
+
+    def versions(self, bucket: str, key: str) -> list[ArtifactVersion]:
+        """Read all recorded versions of a key, oldest first."""
+
+    def record(self, version: ArtifactVersion, *, burst_window: timedelta) -> ArtifactHead:
+        """Record a verdict and move the head along, in one transaction.
+
+        An admitted version stays admitted; a head never goes back to an older upload. Harmless twice.
+
+        Args:
+            version: the verdict.
+            burst_window: an admission this close to the previous one belongs to the same burst.
+
+        Raises:
+            StaleWriteError: another verdict on this key was recorded meanwhile; look again.
+        """
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """An object in S3, as HEAD tells it."""
+
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
+    uploaded_at: datetime
+
+
+class ArtifactObjects(Protocol):
+    """The artifact bucket."""
+
+    def latest(self, bucket: str, key: str) -> ObjectVersion | None:
+        """Look up the newest version, or None when there is no object (or it was deleted)."""
+
+    def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
+        """Open a version for streaming; the caller closes it.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+
+    def read(self, bucket: str, key: str, *, limit_bytes: int) -> bytes | None:
+        """Read a small object whole; None when there is none, at most `limit_bytes` + 1 bytes otherwise."""
+
+
+class StateStorage(Protocol):
+    """Where Flink keeps checkpoints and savepoints."""
+
+    def search(
+        self, flink_job_id: str, *, checkpoint_root: str, savepoint_directories: Sequence[str]
+    ) -> StoredState | StorageUnreadable:
+        """List the complete checkpoints of a job id under a root, and the savepoints in given directories.
+
+        Never raises: an unreadable place is an answer.
+        """
+
+
+class FlinkGateway(Protocol):
+    """One cluster's REST interface.
+
+    Every method raises `FlinkUnreachableError` when there is no usable answer: connection refused, time-out, 5xx of a
+    gateway, an answer that is not Flink's.
+    """
+
+    def config(self) -> ClusterConfig:
+        """Read the JobManager's configuration and incarnation."""
+
+    def jobs(self) -> list[JobSeen]:
+        """List every job the cluster knows."""
+
+    def jars(self) -> list[JarSeen]:
+        """List uploaded jars."""
+
+    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> str:
+        """Upload a jar and give its id. Every call makes another jar."""
+
+    def delete_jar(self, jar_id: str) -> None:
+        """Delete an uploaded jar. Harmless twice."""
+
+    def submit(self, submit: Submit) -> Answer:
+        """Run a jar under a chosen job id: one POST, no retry. Never raises: every outcome is an answer."""
+
+    def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
+        """Trigger a stop with savepoint. Never raises; harmless twice with one trigger id while Flink remembers it."""
+
+    def savepoint(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
+        """Trigger a savepoint. Never raises; harmless twice with one trigger id while Flink remembers it."""
+
+    def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
+        """Look up a stop or savepoint."""
+
+    def cancel(self, flink_job_id: str) -> Answer:
+        """Ask for a cancel. Never raises; harmless twice."""
+
+    def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
+        """Read checkpoint statistics and configuration, or None for an unknown job."""
+
+    def root_cause(self, flink_job_id: str) -> str | None:
+        """Read why a job failed, in one bounded line; None when nothing is recorded."""
+
+
+class FlinkConnections(Protocol):
+    """The way to a cluster."""
+
+    def connect(self, cluster: Cluster) -> FlinkGateway:
+        """Give the gateway of a cluster. Makes no call."""
+
+
+class FollowUps(Protocol):
+    """The queue of delayed wake-ups."""
+
+    def send(self, job_id: str, delay: timedelta) -> None:
+        """Wake a job after a delay (bounded to what the queue allows). Harmless twice."""
+
+    def send_now(self, job_ids: Sequence[str]) -> None:
+        """Wake jobs as soon as possible. Harmless twice."""
+
+
+class SignatureVerifier(Protocol):
+    """Checks signatures; knows no policy."""
+
+    def verifies(self, key: TrustedKey, signature: bytes, message: bytes) -> bool:
+        """Tell whether a raw signature over a message was made by a key. Never raises on bad input."""
