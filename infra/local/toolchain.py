@@ -1,0 +1,242 @@
+"""Everything that is downloaded, once, into one cache folder: the emulator, Flink, the CDK command, the S3 plugin.
+
+Each part is installed under a lock, so that two stacks may start at once, and marked complete at its end, so that an
+interrupted download is done again instead of used.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from infra.local.errors import LocalStackError
+from infra.local.progress import Progress
+
+MINISTACK_VERSION: Final = "1.5.33"
+CDK_VERSION: Final = "2.1148.1"
+"""What aws-cdk-lib in pyproject.toml needs; the registry's `latest` is older in substance and fails."""
+MAVEN_COPY_GOAL: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+S3_PLUGIN: Final = "flink-s3-fs-hadoop"
+"""Of the two plugins this one is a third of the size and serves savepoints and checkpoints alike."""
+JAVA_MINIMUM: Final = 17
+NODE_MINIMUM: Final = 20
+INSTALL_TIMEOUT_SECONDS: Final = 1800
+PLUGIN_TIMEOUT_SECONDS: Final = 300
+
+
+@dataclass(frozen=True)
+class FlinkHome:
+    """An installed Flink: libraries only, no scripts."""
+
+    version: str
+    root: Path
+
+    @property
+    def lib(self) -> Path:
+        """The jars of the class path."""
+        return self.root / "lib"
+
+    @property
+    def opt(self) -> Path:
+        """Jars that Flink adds on demand (Python)."""
+        return self.root / "opt"
+
+    @property
+    def plugins(self) -> Path:
+        """One folder per plugin."""
+        return self.root / "plugins"
+
+    @property
+    def class_path(self) -> str:
+        """What `java -cp` and `javac -cp` take."""
+        return f"{self.lib}/*"
+
+
+class Toolchain:
+    """Finds what is installed in the cache folder and installs what is missing."""
+
+    def __init__(self, cache_directory: Path, environ: Mapping[str, str], progress: Progress) -> None:
+        """Install into `cache_directory`, with the host's `environ` (proxies, certificates, PATH)."""
+        self._cache = cache_directory
+        self._environ = dict(environ)
+        self._progress = progress
+
+    def java(self) -> Path:
+        """Return the `java` program.
+
+        Raises:
+            LocalStackError: there is none, or it is too old.
+        """
+        return self._java_program("java")
+
+    def javac(self) -> Path:
+        """Return the `javac` program.
+
+        Raises:
+            LocalStackError: there is none, or it is too old.
+        """
+        return self._java_program("javac")
+
+    def ministack(self) -> Path:
+        """Return the Python interpreter that has the AWS emulator; it also runs the functions."""
+        root = self._cache / f"ministack-{MINISTACK_VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
+        python = root / "bin" / "python"
+        with self._installing(root, f"install the AWS emulator (ministack {MINISTACK_VERSION})") as is_missing:
+            if is_missing:
+                self._python_environment(root, f"ministack=={MINISTACK_VERSION}")
+        return python
+
+    def flink(self, version: str) -> FlinkHome:
+        """Return Flink's libraries in the given version."""
+        root = self._cache / f"flink-{version}"
+        with self._installing(root, f"install Flink {version} (about 330 MB)") as is_missing:
+            if is_missing:
+                # Without its dependencies: they are PyFlink's, and only the jars are wanted.
+                self._python_environment(root, "--no-deps", f"apache-flink-libraries=={version}")
+        (home,) = root.glob("lib/python3.*/site-packages/pyflink")
+        return FlinkHome(version, home)
+
+    def s3_plugin(self, home: FlinkHome) -> str | None:
+        """Put Flink's S3 filesystem in place.
+
+        It is published on Maven Central only. A patch release may be published there late; an earlier one of the same
+        minor release fits, the filesystem interface being stable within it.
+
+        Returns:
+            Why there is none (no `mvn`, no connection), or nothing when it is in place.
+        """
+        folder = home.plugins / S3_PLUGIN
+        maven = self._which("mvn")
+        with self._locked(folder.with_name(f".{S3_PLUGIN}.lock")):
+            if any(folder.glob("*.jar")):
+                return None
+            if maven is None:
+                return "mvn is not installed"
+            with self._progress.step(f"install Flink's S3 filesystem ({S3_PLUGIN})"):
+                return self._copy_plugin(maven, home.version, folder)
+
+    def cdk(self) -> tuple[str, ...]:
+        """Return the command that runs the CDK CLI.
+
+        Raises:
+            LocalStackError: Node is missing or too old, or the registry cannot be reached.
+        """
+        node, npm = self._node()
+        root = self._cache / f"aws-cdk-{CDK_VERSION}"
+        with self._installing(root, f"install the CDK command (aws-cdk {CDK_VERSION})") as is_missing:
+            if is_missing:
+                root.mkdir(parents=True)
+                arguments = ("install", "--no-audit", "--no-fund", "--prefix", str(root), f"aws-cdk@{CDK_VERSION}")
+                self._run((npm, *arguments), f"aws-cdk {CDK_VERSION} cannot be installed into {root}")
+        return (node, str(root / "node_modules" / "aws-cdk" / "bin" / "cdk"))
+
+    def _python_environment(self, root: Path, *requirements: str) -> None:
+        # Its own interpreter must be the checkout's: functions and their dependency layer are built for it.
+        base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+        python = str(base if base.exists() else sys.executable)
+        self._run((python, "-m", "venv", str(root)), f"A virtual environment cannot be made in {root}")
+        install = (str(root / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        self._run((*install, *requirements), f"{requirements[-1]} cannot be installed into {root}")
+
+    def _copy_plugin(self, maven: str, version: str, folder: Path) -> str | None:
+        minor, _, patch = version.rpartition(".")
+        for candidate in range(int(patch), -1, -1):
+            command = (
+                maven,
+                "--batch-mode",
+                "--quiet",
+                f"-Dmaven.repo.local={self._cache / 'maven'}",
+                MAVEN_COPY_GOAL,
+                f"-Dartifact=org.apache.flink:{S3_PLUGIN}:{minor}.{candidate}",
+                f"-DoutputDirectory={folder}",
+            )
+            try:
+                result = self._capture(command, PLUGIN_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                return "Maven Central did not answer in time"
+            if result.returncode == 0:
+                return None
+            if "could not find artifact" not in result.stdout.lower():
+                return "Maven Central cannot be reached"
+        return f"Maven Central has no {S3_PLUGIN} {minor}"
+
+    def _java_program(self, name: str) -> Path:
+        home = self._environ.get("JAVA_HOME")
+        found = str(Path(home) / "bin" / name) if home else self._which(name)
+        advice = f"install a Java {JAVA_MINIMUM} development kit or point JAVA_HOME at one"
+        if found is None or not os.access(found, os.X_OK):
+            where = f"in JAVA_HOME ({home})" if home else "on PATH"
+            raise LocalStackError(f"Flink needs {name}, which is not {where}: {advice}.")
+        result = self._capture((found, "-version"), timeout_seconds=60)
+        version = re.search(r"(\d+)[.\d_]*", result.stdout)
+        if version is None or int(version[1]) < JAVA_MINIMUM:
+            words = result.stdout.strip().splitlines() or ["no version"]
+            raise LocalStackError(f"Flink needs Java {JAVA_MINIMUM}, but {found} says {words[0]!r}: {advice}.")
+        return Path(found)
+
+    def _node(self) -> tuple[str, str]:
+        node, npm = self._which("node"), self._which("npm")
+        advice = f"install Node {NODE_MINIMUM} or newer"
+        if node is None or npm is None:
+            missing = "node" if node is None else "npm"
+            raise LocalStackError(f"The CDK command needs {missing}, which is not on PATH: {advice}.")
+        said = self._capture((node, "--version"), timeout_seconds=60).stdout.strip()
+        version = re.match(r"v(\d+)", said)
+        if version is None or int(version[1]) < NODE_MINIMUM:
+            raise LocalStackError(f"The CDK command needs Node {NODE_MINIMUM}, but {node} says {said!r}: {advice}.")
+        return node, npm
+
+    def _which(self, program: str) -> str | None:
+        return shutil.which(program, path=self._environ.get("PATH"))
+
+    @contextmanager
+    def _installing(self, root: Path, title: str) -> Iterator[bool]:
+        """Hold the lock of one part; say whether it is missing; mark it complete if nothing was raised."""
+        complete = root / ".complete"
+        with self._locked(root.with_name(f".{root.name}.lock")):
+            if complete.exists():
+                yield False
+                return
+            shutil.rmtree(root, ignore_errors=True)
+            with self._progress.step(title):
+                yield True
+            complete.touch()
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _run(self, command: Sequence[str], complaint: str) -> None:
+        try:
+            result = self._capture(command, INSTALL_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise LocalStackError(f"{complaint}: no end after {INSTALL_TIMEOUT_SECONDS} s; check the network.") from error
+        if result.returncode != 0:
+            raise LocalStackError(f"{complaint}; `{' '.join(command)}` says: {_last_words(result.stdout)}")
+
+    def _capture(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603  # fixed programs, no shell
+            command,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=timeout_seconds,
+        )
+
+
+def _last_words(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " / ".join(lines[-3:]) or "nothing"
