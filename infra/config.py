@@ -1,0 +1,176 @@
+"""What differs between deployments, validated before any resource is declared.
+
+A wrong value that surfaces in CloudFormation costs minutes and a rollback; here it costs nothing, and all faults are
+shown at once. The values stand in `cdk.json` under `environments`; `-c field=value` overrides one of them.
+This module knows nothing of the CDK, so that it loads at once.
+"""
+
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from infra.functions import FUNCTIONS
+
+HOST: typing.Final = "host"
+"""Stands for the interpreter or the processor of the machine that synthesizes."""
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class ConfigError(ValueError):
+    """The configuration of a deployment is unusable; the message lists every fault."""
+
+
+class Environment(Enum):
+    """Where a deployment runs."""
+
+    LOCAL = "local"
+    """A laptop: the embedded AWS and a Flink on loopback."""
+    DEV = "dev"
+    PROD = "prod"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FunctionOverride:
+    """What one deployment changes in a function's row; absent fields leave the row as it is."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=900)] | None = None
+    memory_mb: Annotated[int, Field(ge=128, le=10_240)] | None = None
+    reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DeploymentConfig:
+    """One deployment's choices. Required fields have no value that is right everywhere."""
+
+    environment: Environment
+    """Also part of every resource's name, by the stack's name."""
+    controller_id: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    """Names this installation in every Flink job id. Never change it while jobs run: the controller would not know them."""
+    python_version: Annotated[str, Field(pattern=r"^(3\.\d+|host)$")]
+    """Of the functions and their dependencies: `3.14`, or `host` for the interpreter that synthesizes."""
+    architecture: Literal["arm64", "x86_64", "host"]
+    """Of the functions and their dependencies; arm64 costs a fifth less per millisecond."""
+    retain_data: bool
+    """Whether tables, buckets and logs outlive the stack. A lost state table means forgotten Flink jobs, so only `local` says no."""
+    deletion_protection: bool
+    """Whether DynamoDB refuses to delete the tables, and CloudFormation the stack."""
+    log_retention_days: Literal[1, 7, 14, 30, 90, 180, 365, 731, 1827, 3653]
+    """How long CloudWatch keeps the functions' logs; the values are those that CloudWatch and this project allow."""
+    state_buckets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")], ...] = ()
+    """Existing buckets of savepoints and checkpoints. Listed here because roles are fixed at synth."""
+    debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
+    """Uploads to one key this close together become one upgrade. 5 s covers a jar, its signature and a re-upload."""
+    follow_up_visibility_factor: Annotated[int, Field(ge=1, le=60)] = 6
+    """Times `reconcile_job`'s timeout before a follow-up whose worker died is seen again. AWS recommends 6, to outlast
+    throttling; locally 2, so that a killed worker's job is looked at again soon."""
+    follow_up_max_concurrency: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Most workers on the follow-up queue at once, so that a burst of wake-ups leaves room for fresh specs. None: no limit."""
+    reserve_concurrency: bool = False
+    """Whether functions take their rows' reserved concurrency out of the account's pool; small accounts have none to give."""
+    function_overrides: dict[str, FunctionOverride] = Field(default_factory=dict)
+    """By function name."""
+    alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    """Subscribed to the alert topic; the person has to confirm once. None: subscribe by other means."""
+    tracing: bool = True
+    """Whether functions trace with X-Ray. Costs about 0.2 s of a cold start."""
+    schedules_enabled: bool = True
+    """Whether the one-minute rules fire. Off, nothing is observed and nothing heals: only for maintenance."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this deployment lives on a laptop."""
+        return self.environment is Environment.LOCAL
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Self:
+        """Read the selected environment's values, with the overrides that stand beside them.
+
+        Args:
+            context: the CDK context: `environment` (default `dev`), `environments`, and any field by its name.
+
+        Raises:
+            ConfigError: the environment is unknown or values are; every fault is listed.
+        """
+        environments = context.get("environments")
+        if not isinstance(environments, Mapping):
+            raise ConfigError("the context has no `environments`; it is read from cdk.json at the root of the repository")
+        name = str(context.get("environment", Environment.DEV.value))
+        known = [environment.value for environment in Environment]
+        if name not in known or name not in environments:
+            raise ConfigError(f"environment {name!r} is none of {', '.join(known)} in cdk.json")
+        chosen = environments[name]
+        if not isinstance(chosen, Mapping):
+            raise ConfigError(f"environment {name!r} in cdk.json must be an object, not {chosen!r}")
+        names = {field.name for field in fields(cls)} - {"environment"}
+        overrides = {key: _parsed(key, context[key]) for key in names & set(context)}
+        faults = _misspelt(context, names)
+        values = {**chosen, **overrides, "environment": name}
+        try:
+            # By way of JSON, where strict mode still takes a list for a tuple and a text for an enum.
+            config = TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            faults = [*(_fault(detail) for detail in error.errors()), *faults]
+        else:
+            faults = [*config._faults(), *faults]
+        if faults:
+            raise ConfigError(f"environment {name!r} is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return config
+
+    def _faults(self) -> list[str]:
+        """List what each field's own rule cannot see."""
+        functions = {row.name for row in FUNCTIONS}
+        faults = [
+            f"function_overrides.{name}: there is no such function; there are {', '.join(sorted(functions))}"
+            for name in sorted(set(self.function_overrides) - functions)
+        ]
+        if self.environment is Environment.PROD and not (self.retain_data and self.deletion_protection):
+            faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
+        if self.is_local == (HOST not in {self.python_version, self.architecture}):
+            faults.append("python_version, architecture: `host` is for local, which runs functions on this machine, and only for it")
+        return faults
+
+
+_TEXT: typing.Final = frozenset({"controller_id", "python_version", "architecture", "alarm_email", "log_level"})
+"""Fields whose override is taken as it stands: `-c python_version=3.14` is no number."""
+
+
+def _parsed(name: str, value: object) -> object:
+    """Give an override its type: `-c` makes every value a text, and a list is written with commas."""
+    if not isinstance(value, str) or name in _TEXT:
+        return value
+    if name == "state_buckets":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _misspelt(context: Mapping[str, Any], names: set[str]) -> list[str]:
+    """Name overrides that look like a field and are none; other tools' context is none of our business."""
+    faults = []
+    for key in sorted(set(context) - names - {"environment", "environments"}):
+        close = difflib.get_close_matches(key, sorted(names), n=1, cutoff=0.8)
+        if close:
+            faults.append(f"{key}: there is no such field; did you mean {close[0]}?")
+    return faults
+
+
+def _fault(detail: Any) -> str:  # pydantic's ErrorDetails is not exported
+    """Say one of pydantic's findings in a line."""
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "unexpected_keyword_argument":
+        return f"{path}: there is no such field"
+    if detail["type"] in {"missing", "missing_argument"}:
+        return f"{path}: is required"
+    message = str(detail["msg"])
+    return f"{path}: {message[0].lower()}{message[1:]}, not {detail['input']!r}"

@@ -1,0 +1,192 @@
+"""The functions: one table from which compute, triggers, permissions, alarms and docs are derived.
+
+A new function is one row here and one folder of its name under `functions/` and `events/`; nothing else lists functions.
+This module knows nothing of the CDK, so that docs and tests can read the table at once.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Access(Enum):
+    """What a function may touch; `access.py` says on which resource and by which actions."""
+
+    READ_SPECS = "read a spec by its name"
+    SCAN_SPECS = "page through all specs"
+    READ_STATE = "read the controller's records"
+    WRITE_JOB_RECORDS = "write the controller's records, except operators' items and artifacts"
+    WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
+    READ_REGISTRY = "read what operators registered: clusters, keys, policies, pauses"
+    FIND_JOBS_BY_ARTIFACT = "find the jobs that name an artifact"
+    FIND_DUE_JOBS = "find the jobs whose next look, run or expiry has come"
+    READ_ARTIFACTS = "read uploaded objects, by version"
+    READ_SAVED_STATE = "find and read savepoints and checkpoints"
+    SEND_FOLLOW_UPS = "wake a job later"
+    PUBLISH_ALERTS = "tell a person"
+    READ_QUEUE_DEPTH = "see how many follow-ups wait"
+
+
+@dataclass(frozen=True)
+class ObjectCreated:
+    """Every object that is created in the artifact bucket; delivered asynchronously, at least once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecStream:
+    """Every write to the spec table, by key only; ordered per job."""
+
+    batch_size: int
+    parallelization: int
+    """Workers per shard. Records of one job stay in order."""
+    retries: int
+    max_age_minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUps:
+    """The delayed wake-ups of the follow-up queue."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A clock. A tick that fails is not repeated: the next one does the same work on fresher facts."""
+
+    rate_minutes: int
+
+
+@dataclass(frozen=True)
+class SignedURL:
+    """An HTTPS address that answers callers with IAM permission and no others."""
+
+
+Trigger = ObjectCreated | SpecStream | FollowUps | Schedule | SignedURL
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSpec:
+    """One function. Its handler is `functions.<name>.handler.lambda_handler`."""
+
+    name: str
+    summary: str
+    """What it is for, in the imperative; shown in the console."""
+    timeout_s: int
+    memory_mb: int
+    """Also buys processor share: 1,769 MB is one core."""
+    triggers: tuple[Trigger, ...]
+    access: tuple[Access, ...]
+    reserved_concurrency: int
+    """Taken from the account's pool where the deployment reserves at all: a guarantee and a ceiling."""
+
+    @property
+    def wakes_itself(self) -> bool:
+        """Whether it sends to the queue that it is invoked from, on purpose."""
+        return Access.SEND_FOLLOW_UPS in self.access and any(isinstance(t, FollowUps) for t in self.triggers)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Its clock, if it has one."""
+        return next((trigger for trigger in self.triggers if isinstance(trigger, Schedule)), None)
+
+
+RECONCILER: Final = "reconcile_job"
+"""The only function that changes anything on Flink; its timeout bounds how long a lost effect can be on its way."""
+
+FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
+    FunctionSpec(
+        name="admit_artifact",
+        summary="Verify an uploaded artifact, record its version, wake the jobs that name it.",
+        # Hashing and verifying a jar of several GB at about 60 MB/s.
+        timeout_s=300,
+        memory_mb=1024,
+        triggers=(ObjectCreated(),),
+        access=(
+            Access.READ_ARTIFACTS,
+            Access.READ_REGISTRY,
+            Access.READ_STATE,
+            Access.WRITE_ARTIFACT_RECORDS,
+            Access.FIND_JOBS_BY_ARTIFACT,
+            Access.SEND_FOLLOW_UPS,
+        ),
+        reserved_concurrency=10,
+    ),
+    FunctionSpec(
+        name=RECONCILER,
+        summary="Bring one Flink job one step closer to its spec. The only function that changes anything on Flink.",
+        timeout_s=60,
+        memory_mb=1024,
+        triggers=(
+            # Retries and age are bounded because a lost record heals by itself: each tick of reconcile_fleet compares a
+            # fifteenth of all specs, so a record older than 15 minutes has been superseded by a look.
+            SpecStream(batch_size=10, parallelization=2, retries=3, max_age_minutes=15),
+            FollowUps(batch_size=5),
+        ),
+        access=(
+            Access.READ_SPECS,
+            Access.READ_STATE,
+            Access.WRITE_JOB_RECORDS,
+            Access.READ_REGISTRY,
+            Access.READ_ARTIFACTS,
+            Access.READ_SAVED_STATE,
+            Access.SEND_FOLLOW_UPS,
+            Access.PUBLISH_ALERTS,
+        ),
+        reserved_concurrency=60,
+    ),
+    FunctionSpec(
+        name="reconcile_fleet",
+        summary="Look once at every cluster and wake only the jobs that need attention.",
+        timeout_s=60,
+        memory_mb=512,
+        triggers=(Schedule(rate_minutes=1),),
+        access=(
+            Access.SCAN_SPECS,
+            Access.READ_STATE,
+            Access.READ_REGISTRY,
+            Access.FIND_DUE_JOBS,
+            Access.SEND_FOLLOW_UPS,
+        ),
+        reserved_concurrency=2,
+    ),
+    FunctionSpec(
+        name="launch_batches",
+        summary="Turn due cron instants into recorded runs.",
+        timeout_s=60,
+        memory_mb=512,
+        triggers=(Schedule(rate_minutes=1),),
+        access=(
+            Access.READ_SPECS,
+            Access.READ_STATE,
+            Access.WRITE_JOB_RECORDS,
+            Access.FIND_DUE_JOBS,
+            Access.SEND_FOLLOW_UPS,
+        ),
+        reserved_concurrency=2,
+    ),
+    FunctionSpec(
+        name="expire_jobs",
+        summary="Ask runs that are past their time to live to stop.",
+        timeout_s=60,
+        memory_mb=512,
+        triggers=(Schedule(rate_minutes=1),),
+        access=(
+            Access.READ_SPECS,
+            Access.READ_STATE,
+            Access.WRITE_JOB_RECORDS,
+            Access.FIND_DUE_JOBS,
+            Access.SEND_FOLLOW_UPS,
+        ),
+        reserved_concurrency=2,
+    ),
+    FunctionSpec(
+        name="health",
+        summary="Say whether the controller itself works.",
+        timeout_s=10,
+        memory_mb=512,
+        triggers=(SignedURL(),),
+        access=(Access.READ_SPECS, Access.READ_STATE, Access.READ_QUEUE_DEPTH),
+        reserved_concurrency=2,
+    ),
+)

@@ -1,0 +1,69 @@
+"""The controller as one stack: composes constructs, defines nothing itself."""
+
+import aws_cdk as cdk
+from constructs import Construct
+from flink_controller import settings
+
+from infra.access import OperatorsPolicy, Resources, statements
+from infra.alarms import Alarms
+from infra.compute import ControllerFunction, Sizing, reconciler, settings_values
+from infra.config import DeploymentConfig
+from infra.functions import FUNCTIONS
+from infra.layers import Layers, Target
+from infra.messaging import Messaging
+from infra.storage import Storage
+from infra.triggers import Triggers
+
+HEALTH = "health"
+
+
+class FlinkJobControllerStack(cdk.Stack):
+    """Everything that one deployment consists of."""
+
+    def __init__(self, scope: Construct, config: DeploymentConfig) -> None:
+        super().__init__(
+            scope,
+            f"flink-job-controller-{config.environment.value}",
+            description=f"Flink Job Controller ({config.environment.value}): keeps Flink jobs as their specs say.",
+            termination_protection=config.deletion_protection,
+        )
+        target = Target.of(config)
+        row = reconciler(FUNCTIONS)
+        self.storage = Storage(self, "Storage", config=config)
+        self.messaging = Messaging(
+            self, "Messaging", config=config, reconciler_timeout_s=Sizing.of(row, config).timeout_s
+        )
+        self.layers = Layers(self, "Layers", target=target)
+        environment = settings.environment(
+            settings_values(config=config, storage=self.storage, messaging=self.messaging, reconciler=row)
+        )
+        self.functions = {
+            row.name: ControllerFunction(
+                self, row, config=config, target=target, layers=self.layers.all, environment=environment
+            )
+            for row in FUNCTIONS
+        }
+        resources = Resources(
+            storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets
+        )
+        self.triggers = Triggers(self, "Triggers", config=config, storage=self.storage, messaging=self.messaging)
+        for function in self.functions.values():
+            for access in function.row.access:
+                for statement in statements(access, resources):
+                    function.function.add_to_role_policy(statement)
+            self.triggers.connect(function)
+        self.operators = OperatorsPolicy(
+            self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH]
+        )
+        self.alarms = Alarms(
+            self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging
+        )
+        self._output("ArtifactBucketName", self.storage.artifacts.bucket_name, "Upload artifacts here.")
+        self._output("JobSpecTableName", self.storage.specs.table_name, "Write specs here.")
+        self._output("ControllerStateTableName", self.storage.state.table_name, "Status and operators' items.")
+        self._output("FollowUpQueueUrl", self.messaging.follow_ups.queue_url, "Wakes a job by its name.")
+        self._output("AlertTopicArn", self.messaging.alerts.topic_arn, "What needs a person.")
+        self._output("HealthUrl", self.triggers.urls[HEALTH].url, "Whether the controller works; IAM callers only.")
+
+    def _output(self, name: str, value: str, description: str) -> None:
+        cdk.CfnOutput(self, name, value=value, description=description)
