@@ -1,1 +1,72 @@
 """Findings of cdk-nag that stay, each on one construct and with its reason."""
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct, IConstruct
+
+from infra.compute import ControllerFunction
+from infra.config import DeploymentConfig
+from infra.functions import Access
+from infra.messaging import Messaging
+from infra.storage import Storage
+
+
+def acknowledge_findings(
+    stack: Stack,
+    *,
+    config: DeploymentConfig,
+    storage: Storage,
+    messaging: Messaging,
+    functions: list[ControllerFunction],
+) -> None:
+    """Record why each remaining finding is right as it is."""
+    for function in functions:
+        _acknowledge_function(function, config=config, artifacts=storage.artifacts)
+    for queue in (messaging.stream_failures, messaging.invocation_failures):
+        _acknowledge_failure_queue(queue)
+    _acknowledge_notifications_handler(stack)
+
+
+def _acknowledge_function(function: ControllerFunction, *, config: DeploymentConfig, artifacts: s3.Bucket) -> None:
+    policy = function.role.node.find_child("DefaultPolicy")
+    if config.tracing:
+        _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two write actions know no resource to name.")
+    if Access.READ_ARTIFACTS in function.row.access:
+        child = artifacts.node.default_child
+        assert isinstance(child, s3.CfnBucket)  # noqa: S101  # an L2 bucket is always made of one
+        _acknowledge(
+            policy,
+            f"AwsSolutions-IAM5[Resource::<{Stack.of(artifacts).get_logical_id(child)}.Arn>/*]",
+            "Any key may be an artifact; which job may use it is decided by namespace and signature.",
+        )
+    if Access.READ_SAVED_STATE in function.row.access:
+        for bucket in config.state_buckets:
+            _acknowledge(
+                policy,
+                f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/*]",
+                "Flink chooses the keys of savepoints and checkpoints; the bucket is named in cdk.json.",
+            )
+
+
+def _acknowledge_failure_queue(queue: sqs.Queue) -> None:
+    _acknowledge(
+        queue,
+        "AwsSolutions-SQS3",
+        "It is where failures end: Lambda's on-failure destination, which this rule does not recognize as one.",
+    )
+
+
+def _acknowledge_notifications_handler(stack: Stack) -> None:
+    """The CDK configures bucket notifications by a function of its own, whose role this app does not shape."""
+    for child in stack.node.children:
+        if child.node.id.startswith("BucketNotificationsHandler"):
+            _acknowledge(
+                child.node.find_child("Role"),
+                "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]",
+                "The CDK's own handler runs at deploys only; the managed policy lets it write its log.",
+            )
+
+
+def _acknowledge(construct: Construct | IConstruct, finding: str, reason: str) -> None:
+    Validations.of(construct).acknowledge(Acknowledgment(id=f"AwsSolutions::{finding}", reason=reason))

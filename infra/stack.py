@@ -11,6 +11,7 @@ from infra.config import DeploymentConfig
 from infra.functions import FUNCTIONS
 from infra.layers import Layers, Target
 from infra.messaging import Messaging
+from infra.nag import acknowledge_findings
 from infra.storage import Storage
 from infra.triggers import Triggers
 
@@ -57,6 +58,13 @@ class FlinkJobControllerStack(cdk.Stack):
         )
         self.alarms = Alarms(
             self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging
+        )
+        acknowledge_findings(
+            self,
+            config=config,
+            storage=self.storage,
+            messaging=self.messaging,
+            functions=list(self.functions.values()),
         )
         self._output("ArtifactBucketName", self.storage.artifacts.bucket_name, "Upload artifacts here.")
         self._output("JobSpecTableName", self.storage.specs.table_name, "Write specs here.")
