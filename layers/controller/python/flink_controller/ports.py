@@ -6,7 +6,7 @@ Every method may raise `TransientError` when the world does not answer; that is 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Any, Protocol
+from typing import IO, Any, Final, Protocol
 
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, TrustedKey
@@ -22,6 +22,9 @@ from flink_controller.domain.observation import (
     TriggerStatus,
 )
 from flink_controller.domain.status import Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
+
+STATUS_LIMIT_BYTES: Final = 8 * 1024
+"""Largest status item. Messages are bounded where they are made, so a larger one is a fault of this package."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ class StatusStore(Protocol):
             release: give up the lease in the same write.
 
         Raises:
-            StaleWriteError: the lease or the version is somebody else's now; nothing was written.
+            StaleWriteError: the lease or the version is somebody else's now; nothing was written, or (after a lost answer)
+                it was written and a newer holder has gone on from it. Look again.
+            ControllerError: the status is larger than `STATUS_LIMIT_BYTES`; nothing was written.
         """
 
     def release(self, held: Held) -> None:

@@ -89,8 +89,6 @@ class Attempt(Value):
     cluster: str
     restore_from: str | None
     """State that it starts from; None: from nothing."""
-    restore_is_stable: bool = True
-    """Whether `restore_from` was written by a stable revision, so that a rollback may use it."""
     checkpoint_root: str
     retains_state: bool = True
     """False once Flink has said that cancelling deletes the checkpoints."""
@@ -98,8 +96,12 @@ class Attempt(Value):
     incarnation: str
     """JobManager life that it was submitted to, or last seen in."""
     phase: AttemptPhase = AttemptPhase.SUBMITTING
+    created_at: datetime
+    """When its first submit was decided on; the health deadline counts from here."""
     submitted_at: datetime
-    """When the last POST was decided on."""
+    """When the last POST under its id was decided on."""
+    is_unsent: bool = False
+    """Whether that POST provably did not leave."""
     refusal: str | None = None
     """What Flink said against it."""
     refusal_is_final: bool = False
@@ -112,6 +114,10 @@ class Attempt(Value):
     is_checkpointed: bool | None = None
     """Whether periodic checkpoints are on; None before it was read."""
     has_completed_checkpoint: bool = False
+    is_proven: bool = False
+    """Whether it was healthy once."""
+    savepoint_directories: tuple[str, ...] = ()
+    """Directories of its operations: first the last one that ended well, then later ones."""
     end: EndState | None = None
     dead_at: datetime | None = None
     root_cause: str | None = None
@@ -153,8 +159,6 @@ class Handover(Value):
 
     path: str | None
     """None: there is none, and that is known."""
-    is_stable: bool
-    """Whether a stable revision wrote it."""
     of_attempt: int
     is_end: bool = False
     """Whether the writer finished by itself: the job is complete."""
@@ -238,18 +242,21 @@ class JobStatus(Value):
     observed_spec_hash: str | None = None
     """Of the spec item as last read, accepted or not."""
     rejected_spec_hash: str | None = None
-    faults: tuple[str, ...] = ()
-    """Everything wrong with the rejected spec, each with its path."""
-    warnings: tuple[str, ...] = ()
-    """Fields of the accepted spec that have no effect yet."""
+    initial_savepoint_path: str | None = None
+    """As accepted; applies only while `attempt_counter` is zero."""
 
+    artifact_location: str | None = None
+    """`<bucket>/<key>` that the accepted spec names; an upload there wakes the job. Set before there is any revision."""
     desired: RevisionRef | None = None
+    running: RevisionRef | None = None
+    """Of the current attempt."""
     stable: RevisionRef | None = None
     stable_state: str | None = None
-    """Newest state that the stable revision left behind when it was stopped; what a rollback restores."""
+    """Newest state that the stable revision left behind; what a rollback restores. Meaningless while it runs."""
     refused: RefusedRevision | None = None
     halted: str | None = None
     """Why nothing is tried any more until the spec or its artifact changes."""
+    halt_reason: str = ""
 
     attempt: Attempt | None = None
     operation: Operation | None = None
