@@ -26,6 +26,9 @@ from flink_controller.domain.status import Event, JobStatus, Pause, Revision, St
 STATUS_LIMIT_BYTES: Final = 8 * 1024
 """Largest status item. Messages are bounded where they are made, so a larger one is a fault of this package."""
 
+MAX_FOLLOW_UP_DELAY: Final = timedelta(minutes=15)
+"""Longest delay that the queue allows; a longer one is shortened, and the look then asks again."""
+
 
 @dataclass(frozen=True)
 class Held:

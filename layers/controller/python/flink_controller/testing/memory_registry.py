@@ -1,0 +1,91 @@
+"""What operators wrote, in memory."""
+
+from flink_controller.domain.artifact import TrustedKey
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.status import Pause
+
+
+class MemoryRegistry:
+    """Twin of `Registry` and `EditableRegistry`."""
+
+    def __init__(self) -> None:
+        self._clusters: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._pauses: dict[str, str] = {}
+        self._malformed: set[str] = set()
+        self.reads = 0
+        self.writes = 0
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Read a cluster."""
+        self.reads += 1
+        self._refuse_malformed(f"CLUSTER#{name}")
+        document = self._clusters.get(name)
+        return None if document is None else Cluster.model_validate_json(document)
+
+    def clusters(self) -> list[Cluster]:
+        """Read all well-formed clusters, by name."""
+        self.reads += 1
+        return [
+            Cluster.model_validate_json(self._clusters[name])
+            for name in sorted(self._clusters)
+            if f"CLUSTER#{name}" not in self._malformed
+        ]
+
+    def key(self, key_id: str) -> TrustedKey | None:
+        """Read a key."""
+        self.reads += 1
+        self._refuse_malformed(f"KEY#{key_id}")
+        document = self._keys.get(key_id)
+        return None if document is None else TrustedKey.model_validate_json(document)
+
+    def keys(self) -> list[TrustedKey]:
+        """Read all well-formed keys, by id."""
+        self.reads += 1
+        return [
+            TrustedKey.model_validate_json(self._keys[key_id])
+            for key_id in sorted(self._keys)
+            if f"KEY#{key_id}" not in self._malformed
+        ]
+
+    def pauses(self) -> list[Pause]:
+        """Read every pause, by scope."""
+        self.reads += 1
+        return [Pause.model_validate_json(self._pauses[scope]) for scope in sorted(self._pauses)]
+
+    def put_cluster(self, cluster: Cluster) -> None:
+        """Write a cluster."""
+        self.writes += 1
+        self._malformed.discard(f"CLUSTER#{cluster.name}")
+        self._clusters[cluster.name] = cluster.model_dump_json()
+
+    def delete_cluster(self, name: str) -> None:
+        """Remove a cluster."""
+        self.writes += 1
+        self._malformed.discard(f"CLUSTER#{name}")
+        self._clusters.pop(name, None)
+
+    def put_key(self, key: TrustedKey) -> None:
+        """Write a key."""
+        self.writes += 1
+        self._malformed.discard(f"KEY#{key.key_id}")
+        self._keys[key.key_id] = key.model_dump_json()
+
+    def put_pause(self, pause: Pause) -> None:
+        """Write a pause."""
+        self.writes += 1
+        self._pauses[pause.scope] = pause.model_dump_json()
+
+    def delete_pause(self, scope: str) -> None:
+        """Remove a pause."""
+        self.writes += 1
+        self._pauses.pop(scope, None)
+
+    def spoil(self, partition_key: str) -> None:
+        """Make an item malformed (`CLUSTER#name`, `KEY#id`), as a slip of an operator's hand does."""
+        self._malformed.add(partition_key)
+
+    def _refuse_malformed(self, partition_key: str) -> None:
+        if partition_key in self._malformed:
+            raise RejectedError(f"item {partition_key} is malformed: spoiled by hand")
