@@ -6,12 +6,17 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.UUID;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichMapFunction;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
+import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.api.connector.source.util.ratelimit.RateLimiterStrategy;
+import org.apache.flink.api.java.functions.KeySelector;
+import org.apache.flink.connector.datagen.source.DataGeneratorSource;
 import org.apache.flink.metrics.Gauge;
 import org.apache.flink.runtime.state.FunctionInitializationContext;
 import org.apache.flink.runtime.state.FunctionSnapshotContext;
@@ -45,12 +50,11 @@ public final class CounterJob {
         long slowness = arguments.number("slow-sink-ms", 0);
         SingleOutputStreamOperator<Long> counts =
                 environment
-                        .fromSequence(1, arguments.number("bounded", Long.MAX_VALUE))
-                        .name("numbers")
+                        .fromSource(numbers(arguments), WatermarkStrategy.noWatermarks(), "numbers")
+                        // A reader that a larger parallelism adds finds no split and finishes, which no later
+                        // restore at another parallelism accepts.
+                        .setParallelism(1)
                         .uid("numbers" + suffix)
-                        .map(new Throttle(arguments.number("rate", 20)))
-                        .name("throttle")
-                        .uid("throttle" + suffix)
                         .keyBy(new Modulo(keys))
                         .process(new Count(arguments, version))
                         .name("count")
@@ -64,8 +68,17 @@ public final class CounterJob {
         environment.execute();
     }
 
+    /** So many numbers per second; waiting for the next one delays no checkpoint. */
+    private static DataGeneratorSource<Long> numbers(Arguments arguments) {
+        return new DataGeneratorSource<Long>(
+                number -> number,
+                arguments.number("bounded", Long.MAX_VALUE),
+                RateLimiterStrategy.perSecond(arguments.number("rate", 20)),
+                Types.LONG);
+    }
+
     /** The key of a number. */
-    private static final class Modulo implements org.apache.flink.api.java.functions.KeySelector<Long, Long> {
+    private static final class Modulo implements KeySelector<Long, Long> {
         private final long keys;
 
         Modulo(long keys) {
@@ -75,34 +88,6 @@ public final class CounterJob {
         @Override
         public Long getKey(Long number) {
             return number % keys;
-        }
-    }
-
-    /** Lets so many records per second through, all subtasks together. */
-    private static final class Throttle extends RichMapFunction<Long, Long> {
-        private final long rate;
-        private transient long next;
-        private transient long interval;
-
-        Throttle(long rate) {
-            this.rate = rate;
-        }
-
-        @Override
-        public void open(OpenContext context) {
-            interval = 1_000_000_000L * getRuntimeContext().getTaskInfo().getNumberOfParallelSubtasks() / rate;
-            next = System.nanoTime();
-        }
-
-        @Override
-        public Long map(Long number) throws InterruptedException {
-            long wait = next - System.nanoTime();
-            if (wait > 0) {
-                Thread.sleep(wait / 1_000_000, (int) (wait % 1_000_000));
-            }
-            // Not from the planned instant: after a pause no burst may follow.
-            next = Math.max(next, System.nanoTime() - interval) + interval;
-            return number;
         }
     }
 
