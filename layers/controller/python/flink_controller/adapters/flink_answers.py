@@ -1,0 +1,428 @@
+"""What Flink's REST interface says, turned into observations.
+
+Only what is read is declared, everything else is ignored, so that the answers of all supported versions fit. What is
+read is read strictly: a list of jobs that is wrong in one entry proves nothing about the others, because an absence is
+the strongest thing that a list can say.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from flink_controller.domain.observation import (
+    Checkpoint,
+    Checkpoints,
+    ClusterConfig,
+    FlinkState,
+    JarSeen,
+    JobSeen,
+    RefusalKind,
+    TriggerCompleted,
+    TriggerFailed,
+    TriggerInProgress,
+    TriggerStatus,
+)
+
+INCARNATION_KEY: Final = "web.tmpdir"
+"""A directory with a random name that every JobManager makes for itself."""
+CAUSE_LIMIT: Final = 500
+"""Characters of a cause; the class and the first words say what happened."""
+NO_CHECKPOINTS: Final = 2**63 - 1
+"""The interval that Flink shows for a streaming job without periodic checkpoints."""
+JAR_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CAUSED_BY: Final = "Caused by: "
+_FRAME: Final = re.compile(r"\s+(at |\.\.\. \d+ more)|\s*(Suppressed: |\[CIRCULAR REFERENCE)")
+_SERVER_SIDE: Final = re.compile(r"<Exception on server side:|End of exception on server side>")
+_SUPPRESSED_RECOVERY: Final = "Recovery is suppressed by"
+_DUPLICATE: Final = re.compile(r"Duplicate(Job|Application)SubmissionException")
+_JAR_GONE: Final = re.compile(r"Jar file \S+ does not exist")
+_PROGRAM: Final = re.compile(
+    r"ProgramInvocationException|JobInitializationException|FileNotFoundException|ClassNotFoundException"
+    r"|NoClassDefFoundError|ProgramParametrizationException|InvalidProgramException|IllegalConfigurationException"
+    r"|Could not parse value|NumberFormatException|StateMigrationException|Failed to rollback to checkpoint/savepoint"
+)
+_UNDECIDED: Final = re.compile(r"AskTimeoutException|Invocation of \[\w*RpcInvocation\([^]]*\)\] at recipient .{0,200}timed out")
+"""The dispatcher did not answer Flink's own REST endpoint in time: it may still start the job."""
+_UNKNOWN_JOB: Final = re.compile(r"NotFoundException: Job [0-9a-f]{32} not found|FlinkJobNotFoundException|Job could not be found")
+_NO_CHECKPOINTING: Final = re.compile(r"Checkpointing (has not been|is not) enabled")
+_UNKNOWN_TRIGGER: Final = "There is no savepoint operation with triggerId="
+
+
+class NotFlinksAnswerError(ValueError):
+    """The bytes are not what Flink says at this place. Never leaves the adapter."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+_FlinkId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Tasks(_Answer):
+    running: _Count = 0
+    finished: _Count = 0
+    total: _Count = 0
+
+
+class _Job(_Answer):
+    jid: _FlinkId
+    name: str = ""
+    state: FlinkState
+    last_modification: int = Field(default=0, alias="last-modification")
+    tasks: _Tasks = _Tasks()
+
+
+class _Overview(_Answer):
+    jobs: list[_Job]
+
+
+class _Jar(_Answer):
+    id: str
+    name: str
+    uploaded: int = 0
+
+
+class _Jars(_Answer):
+    files: list[_Jar]
+
+
+class _Uploaded(_Answer):
+    filename: str
+    status: str
+
+
+class _Run(_Answer):
+    jobid: _FlinkId
+
+
+class _Setting(_Answer):
+    key: str
+    value: str | None = None
+
+
+class _Failure(_Answer):
+    class_name: str = Field(default="", alias="class")
+    stack_trace: str = Field(default="", alias="stack-trace")
+
+
+class _Operation(_Answer):
+    location: str | None = None
+    failure: _Failure | None = Field(default=None, alias="failure-cause")
+
+
+class _OperationState(_Answer):
+    id: str
+
+
+class _OperationStatus(_Answer):
+    status: _OperationState
+    operation: _Operation | None = None
+
+
+class _CheckpointEntry(_Answer):
+    id: int
+    status: str = "COMPLETED"
+    is_savepoint: bool = False
+    external_path: str | None = None
+    checkpoint_type: str | None = None
+    discarded: bool = False
+    latest_ack_timestamp: int | None = None
+
+
+class _Restored(_Answer):
+    external_path: str | None = None
+
+
+class _Latest(_Answer):
+    completed: _CheckpointEntry | None = None
+    savepoint: _CheckpointEntry | None = None
+    restored: _Restored | None = None
+
+
+class _CheckpointCounts(_Answer):
+    completed: _Count = 0
+    failed: _Count = 0
+
+
+class _CheckpointStatistics(_Answer):
+    counts: _CheckpointCounts
+    latest: _Latest = _Latest()
+    history: list[_CheckpointEntry] = []
+
+
+class _Externalization(_Answer):
+    enabled: bool = False
+    delete_on_cancellation: bool = True
+
+
+class _CheckpointConfig(_Answer):
+    interval: int
+    externalization: _Externalization = _Externalization()
+
+
+class _ExceptionEntry(_Answer):
+    name: str | None = Field(default=None, alias="exceptionName")
+    stacktrace: str | None = None
+
+
+class _RootExceptionEntry(_ExceptionEntry):
+    concurrent: list[_ExceptionEntry] | None = Field(default=None, alias="concurrentExceptions")
+
+
+class _ExceptionHistory(_Answer):
+    entries: list[_RootExceptionEntry] = []
+
+
+class _Exceptions(_Answer):
+    history: _ExceptionHistory | None = Field(default=None, alias="exceptionHistory")
+    root: str | None = Field(default=None, alias="root-exception")
+
+
+class _Errors(_Answer):
+    errors: list[str]
+
+
+_Read = TypeVar("_Read", bound=_Answer)
+_SETTINGS: Final = TypeAdapter(list[_Setting])
+
+
+def jobs(body: bytes) -> list[JobSeen]:
+    """Read `/jobs/overview`."""
+    return [
+        JobSeen(
+            flink_job_id=job.jid,
+            name=job.name,
+            state=job.state,
+            modified_ms=job.last_modification,
+            tasks_running=job.tasks.running + job.tasks.finished,
+            tasks_total=job.tasks.total,
+        )
+        for job in _read(_Overview, body).jobs
+    ]
+
+
+def jars(body: bytes) -> list[JarSeen]:
+    """Read `/jars`."""
+    return [JarSeen(jar_id=jar.id, name=jar.name, uploaded_ms=jar.uploaded) for jar in _read(_Jars, body).files]
+
+
+def uploaded_jar(body: bytes) -> str:
+    """Read the id out of the answer to an upload."""
+    answer = _read(_Uploaded, body)
+    jar_id = re.split(r"[/\\]", answer.filename)[-1]
+    if answer.status != "success" or not JAR_ID.fullmatch(jar_id):
+        raise NotFlinksAnswerError("the upload's answer names no jar")
+    return jar_id
+
+
+def started_job(body: bytes) -> str:
+    """Read the job id out of the answer to a submit."""
+    return _read(_Run, body).jobid
+
+
+def cluster_config(body: bytes) -> ClusterConfig:
+    """Read `/jobmanager/config`."""
+    try:
+        entries = _SETTINGS.validate_json(body)
+    except ValidationError as error:
+        raise _unlike_flink(error) from None
+    settings = {entry.key: entry.value for entry in entries if entry.value is not None}
+    incarnation = settings.get(INCARNATION_KEY, "")
+    if not incarnation:
+        raise NotFlinksAnswerError(f"its configuration lacks {INCARNATION_KEY}")
+    return ClusterConfig(incarnation=incarnation, settings=settings)
+
+
+def trigger_status(body: bytes) -> TriggerStatus:
+    """Read the status of a stop or savepoint."""
+    answer = _read(_OperationStatus, body)
+    if answer.status.id == "IN_PROGRESS":
+        return TriggerInProgress()
+    operation = answer.operation
+    if answer.status.id == "COMPLETED" and operation is not None:
+        if operation.failure is not None:
+            return TriggerFailed(deepest_cause(operation.failure.stack_trace) or one_line(operation.failure.class_name))
+        if operation.location:
+            return TriggerCompleted(uri(operation.location))
+    raise NotFlinksAnswerError("a trigger is neither in progress, nor completed, nor failed")
+
+
+def checkpoints(statistics: bytes, config: bytes) -> Checkpoints:
+    """Read `/jobs/:id/checkpoints` and `/jobs/:id/checkpoints/config` together."""
+    seen = _read(_CheckpointStatistics, statistics)
+    settings = _read(_CheckpointConfig, config)
+    known = tuple(filter(None, (seen.latest.completed, seen.latest.savepoint, *seen.history)))
+    restored = seen.latest.restored
+    return Checkpoints(
+        is_enabled=0 < settings.interval < NO_CHECKPOINTS,
+        completed=_newest([entry for entry in known if not entry.is_savepoint]),
+        savepoint=_newest([entry for entry in known if entry.is_savepoint]),
+        restored_from=uri(restored.external_path) if restored is not None and restored.external_path else None,
+        completed_count=seen.counts.completed,
+        failed_count=seen.counts.failed,
+        deletes_on_cancellation=not settings.externalization.enabled or settings.externalization.delete_on_cancellation,
+    )
+
+
+def job_failure(body: bytes) -> str | None:
+    """Read the newest failure out of `/jobs/:id/exceptions`."""
+    answer = _read(_Exceptions, body)
+    entries = answer.history.entries if answer.history is not None else []
+    if not entries:
+        return deepest_cause(answer.root or "") or None
+    newest = entries[0]
+    traces = [newest.stacktrace or ""]
+    if _SUPPRESSED_RECOVERY in traces[0] and _CAUSED_BY not in traces[0]:
+        # Flink gives up with an exception of its own; the one that made it do so happened "concurrently".
+        traces = [entry.stacktrace or "" for entry in newest.concurrent or ()] + traces
+    return next(filter(None, map(deepest_cause, traces)), None) or one_line(newest.name or "") or None
+
+
+def errors(body: bytes, *, is_cut: bool) -> list[str]:
+    """Read the texts of an error answer, of which the end may be missing.
+
+    Raises:
+        NotFlinksAnswerError: the answer is not Flink's.
+    """
+    if not is_cut:
+        return _read(_Errors, body).errors
+    try:
+        started = from_json(body.decode(errors="ignore"), allow_partial="trailing-strings")
+        return _Errors.model_validate(started).errors
+    except ValidationError as error:
+        raise _unlike_flink(error) from None
+    except ValueError as error:
+        raise NotFlinksAnswerError(one_line(str(error))) from None
+
+
+def check_object(body: bytes) -> None:
+    """Make sure that an answer whose content does not matter is a JSON object.
+
+    Raises:
+        NotFlinksAnswerError: it is not.
+    """
+    _read(_Answer, body)
+
+
+def refusal(texts: Sequence[str]) -> tuple[RefusalKind, str]:
+    """Classify why a submit was refused, and name the cause."""
+    whole = "\n".join(texts)
+    cause = error_cause(texts)
+    if _DUPLICATE.search(whole):
+        return RefusalKind.DUPLICATE, cause
+    if _JAR_GONE.search(whole):
+        return RefusalKind.JAR_GONE, cause
+    return (RefusalKind.PROGRAM if _PROGRAM.search(whole) else RefusalKind.OTHER), cause
+
+
+def is_undecided(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that Flink itself does not know the outcome."""
+    return _UNDECIDED.search("\n".join(texts)) is not None
+
+
+def says_unknown_job(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that there is no such job."""
+    return any(_UNKNOWN_JOB.search(text) for text in texts)
+
+
+def says_no_checkpointing(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that a job takes no checkpoints."""
+    return any(_NO_CHECKPOINTING.search(text) for text in texts)
+
+
+def says_unknown_trigger(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that there is no such stop or savepoint."""
+    return any(_UNKNOWN_TRIGGER in text for text in texts)
+
+
+def error_cause(texts: Sequence[str]) -> str:
+    """Name the deepest cause in the texts of an error answer, in one bounded line."""
+    for text in reversed(texts):
+        cause = deepest_cause(text)
+        if cause:
+            return cause
+    return "no reason was given"
+
+
+def deepest_cause(trace: str) -> str:
+    """Name the deepest cause of a Java stack trace with its message, in one bounded line."""
+    last: list[str] = []
+    for block in _headlines(_SERVER_SIDE.sub("", trace)):
+        last = block
+    return one_line(" ".join(last).removeprefix(_CAUSED_BY))
+
+
+def one_line(text: str) -> str:
+    """Make text printable on one line of at most `CAUSE_LIMIT` characters."""
+    # Cut first: what is thrown away anyway need not be looked at.
+    printable = "".join(char if char.isprintable() else " " for char in text[: 8 * CAUSE_LIMIT])
+    line = " ".join(printable.split())
+    return line if len(line) <= CAUSE_LIMIT else f"{line[: CAUSE_LIMIT - 1]}…"
+
+
+def uri(path: str) -> str:
+    """Write a path as the controller does: Java's `file:/x` is `file:///x`."""
+    return re.sub(r"^file:/(?!/)", "file:///", path)
+
+
+def _headlines(trace: str) -> Iterator[list[str]]:
+    """Give each exception of a trace as the lines of its class and message; a message may have several."""
+    block: list[str] = []
+    is_open = True
+    for line in trace.splitlines():
+        if line.startswith(_CAUSED_BY):
+            if block:
+                yield block
+            block, is_open = [line], True
+        elif _FRAME.match(line):
+            is_open = False
+        elif is_open and line.strip():
+            block.append(line)
+    if block:
+        yield block
+
+
+def _newest(entries: Sequence[_CheckpointEntry]) -> Checkpoint | None:
+    usable = [
+        entry
+        for entry in entries
+        # Without a checkpoint directory Flink writes a phrase in angle brackets where a path belongs.
+        if entry.status == "COMPLETED" and not entry.discarded and entry.external_path and ":" in entry.external_path
+    ]
+    if not usable:
+        return None
+    entry = max(usable, key=lambda found: found.id)
+    return Checkpoint(
+        id=entry.id,
+        path=uri(entry.external_path or ""),
+        is_savepoint=entry.is_savepoint,
+        is_stop=entry.checkpoint_type == "SYNC_SAVEPOINT",
+        completed_at=_instant(entry.latest_ack_timestamp),
+    )
+
+
+def _instant(milliseconds: int | None) -> datetime | None:
+    try:
+        return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        raise NotFlinksAnswerError("a time is out of range") from None
+
+
+def _read(model: type[_Read], body: bytes) -> _Read:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _unlike_flink(error) from None
+
+
+def _unlike_flink(error: ValidationError) -> NotFlinksAnswerError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return NotFlinksAnswerError(one_line(f"{where}: {first['msg']}" if where else first["msg"]))
