@@ -1,9 +1,381 @@
-"""The controller's own record of every job."""
+"""The controller's own record of every job.
 
-from typing import Final
+Lease, fence and status share one item, so that taking the lease, raising the fence and reading the status are one write,
+and recording a status on condition of fence and version is one more. A status that comes with revisions, events or a jar
+is one transaction.
+"""
 
+import random
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from flink_controller.adapters.aws_clients import ClientSource, opened
+from flink_controller.adapters.aws_errors import is_busy, translated
+from flink_controller.adapters.dynamodb_items import (
+    BY_ARTIFACT,
+    BY_KIND,
+    Item,
+    document,
+    epoch_ms,
+    from_epoch_ms,
+    is_hashed,
+    name_key,
+    number,
+    parsed,
+    text,
+)
+from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError, TransientError
+from flink_controller.domain.lifecycle import summarise
+from flink_controller.domain.names import shown
+from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar, StatusSummary
+from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
 """On the state table, and `Query` on its indexes `by_kind` and `by_artifact`."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"})
 """On the state table."""
+
+EVENT_RETENTION: Final = timedelta(days=90)
+"""Events are for people; three months cover a quarter's questions."""
+_JOB: Final = "JOB#"
+_STATUS: Final = "STATUS"
+_REVISION: Final = "REVISION#"
+_EVENT: Final = "EVENT#"
+_COMMIT_TRIES: Final = 3
+_LONGEST_PAUSE_S: Final = 0.05
+
+
+class DynamoStatusStore:
+    """`StatusStore` on DynamoDB.
+
+    Writes: `acquire`, `commit` and `release` one each (a transaction counts as one request and twice the capacity),
+    `release_jar` two.
+    """
+
+    def __init__(self, client: "ClientSource[DynamoDBClient]", table_name: str) -> None:
+        self._source = client
+        self._table = table_name
+
+    @cached_property
+    def _client(self) -> "DynamoDBClient":
+        return opened(self._source)
+
+    def acquire(self, job_id: str, *, owner: str, now: datetime, until: datetime) -> Held:
+        """Take the job's lease, raise its fence, and read its status, in one write."""
+        with translated(f"take the lease of {shown(job_id)}"):
+            try:
+                item = self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(job_id, _STATUS),
+                    # A repetition of this call, after a lost answer, raises the fence once more: it only has to grow.
+                    UpdateExpression="SET lease_owner = :owner, lease_until = :until,"
+                    " #version = if_not_exists(#version, :none) ADD fence :one",
+                    ConditionExpression="attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :owner",
+                    ExpressionAttributeNames={"#version": "version"},
+                    ExpressionAttributeValues={
+                        ":owner": text(owner),
+                        ":until": number(epoch_ms(until)),
+                        ":now": number(epoch_ms(now)),
+                        ":none": number(0),
+                        ":one": number(1),
+                    },
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )["Attributes"]
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                held_until = _item_of(error).get("lease_until", number(epoch_ms(until)))
+                raise LeaseTakenError(job_id, from_epoch_ms(int(held_until["N"]))) from error
+        return Held(job_id, _status(item), int(item["fence"]["N"]), int(item["version"]["N"]))
+
+    def commit(self, held: Held, commit: Commit, *, release: bool) -> Held:
+        """Record a status and its items, all or nothing, on condition of fence and version."""
+        # botocore repeats a call whose answer was lost. The repetition finds the version raised, by ourselves, and must not
+        # be told that the write is stale: the caller would give up a step whose intent stands, and wait for the next look.
+        # Turning repetitions off would turn every lost answer into just that. So each commit leaves a random id in the item,
+        # and a refused condition looks for it in the item that comes back with the refusal: no second read, no race.
+        # A deterministic client request token would not do: DynamoDB compares it for ten minutes only, and answers "done"
+        # to a different writer's commit that happens to have the same token.
+        commit_id = uuid.uuid4().hex
+        update = self._status_update(held, commit.status, commit_id=commit_id, release=release)
+        items = [*self._puts(held.job_id, commit), *self._jar_update(held.job_id, commit.jar)]
+        for attempt in range(_COMMIT_TRIES):
+            if self._try_commit(held, update, items, commit_id):
+                return replace(held, status=commit.status, version=held.version + 1)
+            if attempt < _COMMIT_TRIES - 1:
+                # Another request on the same item was under way, most often somebody who asks for the lease in vain.
+                time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311  # spreads load, guards nothing
+        raise TransientError(f"the status of {shown(held.job_id)} is busy")
+
+    def release(self, held: Held) -> None:
+        """Give up the lease without recording anything. Harmless when it is somebody else's already."""
+        with translated(f"release the lease of {shown(held.job_id)}"):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(held.job_id, _STATUS),
+                    UpdateExpression="REMOVE lease_owner, lease_until",
+                    ConditionExpression="fence = :fence",
+                    ExpressionAttributeValues={":fence": number(held.fence)},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return
+
+    def read(self, job_id: str) -> JobStatus | None:
+        """Read a status consistently."""
+        item = self._get(_key(job_id, _STATUS))
+        return None if item is None else _status(item)
+
+    def revision(self, job_id: str, number: int) -> Revision | None:
+        """Read a revision consistently."""
+        item = self._get(_key(job_id, _revision_key(number)))
+        return None if item is None else parsed(Revision, item)
+
+    def revisions(self, job_id: str) -> list[Revision]:
+        """Read all retained revisions, oldest first."""
+        return [parsed(Revision, item) for item in self._query(_under(job_id, _REVISION))]
+
+    def events(self, job_id: str, limit: int = 100) -> list[Event]:
+        """Read the newest events, oldest first."""
+        if limit <= 0:
+            return []
+        newest: list[Event] = []
+        for item in self._query({**_under(job_id, _EVENT), "ScanIndexForward": False, "Limit": limit}):
+            newest.append(parsed(Event, item))
+            if len(newest) == limit:
+                break
+        return newest[::-1]
+
+    def summaries(self) -> Iterator[StatusSummary]:
+        """Read the index of all statuses. May lag behind."""
+        arguments = {
+            "IndexName": BY_KIND,
+            "KeyConditionExpression": "kind = :kind",
+            "ExpressionAttributeValues": {":kind": text(_STATUS)},
+        }
+        for item in self._query(arguments):
+            yield parsed(StatusSummary, item, "summary")
+
+    def jobs_naming(self, bucket: str, key: str) -> Iterator[str]:
+        """Find the jobs whose accepted spec names an artifact. May lag behind."""
+        arguments = {
+            "IndexName": BY_ARTIFACT,
+            "KeyConditionExpression": "artifact = :artifact",
+            "ExpressionAttributeValues": {":artifact": text(f"{bucket}/{key}")},
+        }
+        for item in self._query(arguments):
+            name = item["pk"]["S"].removeprefix(_JOB)
+            # A hashed name is no valid one, so its spec was never accepted and its artifact wakes nobody.
+            if not is_hashed(name):
+                yield name
+
+    def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
+        """Read the record of an artifact's jar on a cluster, consistently."""
+        item = self._get(_jar_key(cluster, sha256))
+        return None if item is None else _jar(cluster, sha256, item)
+
+    def release_jar(self, cluster: str, sha256: str, job_id: str) -> StagedJar | None:
+        """Take a job off a jar's users; give the record back, now deleted, if that was the last. Harmless twice."""
+        with translated(f"release the jar of {shown(job_id)}"):
+            try:
+                item = self._client.update_item(
+                    TableName=self._table,
+                    Key=_jar_key(cluster, sha256),
+                    UpdateExpression="DELETE #users :user",
+                    # Without it, the update would make a record of nothing.
+                    ConditionExpression="attribute_exists(pk)",
+                    ExpressionAttributeNames={"#users": "users"},
+                    ExpressionAttributeValues={":user": {"SS": [job_id]}},
+                    ReturnValues="ALL_NEW",
+                )["Attributes"]
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return None
+        # DynamoDB has no empty sets: the attribute goes with its last member.
+        return None if "users" in item else self._delete_unused(_jar(cluster, sha256, item))
+
+    def _delete_unused(self, jar: StagedJar) -> StagedJar | None:
+        with translated(f"delete the record of jar {jar.jar_id}"):
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=_jar_key(jar.cluster, jar.sha256),
+                    # Another job may have claimed the jar, or staged a newer one, since its last user left.
+                    ConditionExpression="attribute_not_exists(#users) AND jar_id = :jar_id",
+                    ExpressionAttributeNames={"#users": "users"},
+                    ExpressionAttributeValues={":jar_id": text(jar.jar_id)},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                # No record at all: our own deletion, whose answer was lost. The jar is still ours to remove.
+                return None if _item_of(error) else jar
+        return jar
+
+    def _try_commit(self, held: Held, update: Mapping[str, Any], items: list[dict[str, Any]], commit_id: str) -> bool:
+        """Commit once; False when another request on the same item was in the way."""
+        with translated(f"record the status of {shown(held.job_id)}"):
+            try:
+                if items:
+                    self._client.transact_write_items(TransactItems=[{"Update": update}, *items])  # type: ignore[list-item,typeddict-item]  # built as plain dicts
+                else:
+                    self._client.update_item(**update)
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                _demand_own_commit(held, _item_of(error), commit_id, error)
+            except self._client.exceptions.TransactionConflictException:
+                return False
+            except self._client.exceptions.TransactionCanceledException as error:
+                return _judge_cancellation(held, commit_id, error)
+        return True
+
+    def _status_update(self, held: Held, status: JobStatus, *, commit_id: str, release: bool) -> dict[str, Any]:
+        values = {
+            ":document": document(status),
+            ":summary": document(summarise(status)),
+            ":schema_version": number(status.schema_version),
+            ":commit_id": text(commit_id),
+            ":kind": text(_STATUS),
+            ":name": text(name_key(held.job_id)),
+            ":fence": number(held.fence),
+            ":version": number(held.version),
+            ":next_version": number(held.version + 1),
+        }
+        size_bytes = len(values[":document"]["S"].encode()) + len(values[":summary"]["S"].encode())
+        if size_bytes > STATUS_LIMIT_BYTES:
+            raise ControllerError(
+                f"the status of {shown(held.job_id)} has {size_bytes} bytes, more than {STATUS_LIMIT_BYTES}: a message in it"
+                " was not bounded"
+            )
+        assignments = (
+            "SET document = :document, summary = :summary, schema_version = :schema_version, commit_id = :commit_id,"
+            " kind = :kind, #name = :name, #version = :next_version"
+        )
+        removals = ["lease_owner", "lease_until"] if release else []
+        artifact = _artifact_of(status)
+        if artifact is None:
+            removals.append("artifact")
+        else:
+            assignments += ", artifact = :artifact"
+            values[":artifact"] = text(artifact)
+        return {
+            "TableName": self._table,
+            "Key": _key(held.job_id, _STATUS),
+            "UpdateExpression": f"{assignments} REMOVE {', '.join(removals)}" if removals else assignments,
+            "ConditionExpression": "fence = :fence AND #version = :version",
+            "ExpressionAttributeNames": {"#name": "name", "#version": "version"},
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _puts(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
+        for revision in commit.revisions:
+            yield self._put(job_id, _revision_key(revision.number), {"document": document(revision)})
+        for event in commit.events:
+            expires_at = (epoch_ms(event.time + EVENT_RETENTION)) // 1000
+            attributes = {"document": document(event), "expires_at": number(expires_at)}
+            yield self._put(job_id, f"{_EVENT}{event.sequence:012d}", attributes)
+
+    def _put(self, job_id: str, sort_key: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Put": {"TableName": self._table, "Item": {**_key(job_id, sort_key), **attributes}}}
+
+    def _jar_update(self, job_id: str, jar: StagedJar | None) -> Iterator[dict[str, Any]]:
+        if jar is None:
+            return
+        yield {
+            "Update": {
+                "TableName": self._table,
+                "Key": _jar_key(jar.cluster, jar.sha256),
+                "UpdateExpression": "SET jar_id = :jar_id, incarnation = :incarnation ADD #users :user",
+                "ExpressionAttributeNames": {"#users": "users"},
+                "ExpressionAttributeValues": {
+                    ":jar_id": text(jar.jar_id),
+                    ":incarnation": text(jar.incarnation),
+                    ":user": {"SS": [job_id]},
+                },
+            }
+        }
+
+    def _get(self, key: Mapping[str, Any]) -> Item | None:
+        with translated(f"read {key['pk']['S']}"):
+            return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+
+    def _query(self, arguments: Mapping[str, Any]) -> Iterator[Item]:
+        asked = {"TableName": self._table, **arguments}
+        while True:
+            with translated("query the state table"):
+                page = self._client.query(**asked)
+            yield from page["Items"]
+            last = page.get("LastEvaluatedKey")
+            if not last:
+                return
+            asked["ExclusiveStartKey"] = last
+
+
+def _judge_cancellation(held: Held, commit_id: str, error: "ClientError") -> bool:
+    reasons: list[Any] = list(error.response.get("CancellationReasons", ()))
+    codes = [str(reason.get("Code", "None")) for reason in reasons]
+    if "ConditionalCheckFailed" in codes:
+        # The status update is first, and the only item with a condition.
+        _demand_own_commit(held, reasons[0].get("Item", {}), commit_id, error)
+        return True
+    if "TransactionConflict" in codes:
+        return False
+    if any(is_busy(code) for code in codes):
+        raise TransientError(f"recording {shown(held.job_id)}: {', '.join(codes)}") from error
+    raise ControllerError(f"recording {shown(held.job_id)}: {', '.join(codes)}") from error
+
+
+def _demand_own_commit(held: Held, item: Item, commit_id: str, error: Exception) -> None:
+    """Pass when the stored status is the one that was to be written, and the fence is still ours.
+
+    A newer holder may have gone on from our commit already. The write then counts, but this holder may not go on.
+    """
+    is_ours = item.get("commit_id") == text(commit_id) and item.get("fence") == number(held.fence)
+    if not is_ours:
+        raise StaleWriteError(f"the status of {shown(held.job_id)} moved on since it was read") from error
+
+
+def _item_of(error: "ClientError") -> Item:
+    """Give the item that a refused condition met; empty when there was none."""
+    found: Item | None = error.response.get("Item")  # type: ignore[assignment]  # not in the stubs' type
+    return found or {}
+
+
+def _status(item: Item) -> JobStatus | None:
+    return parsed(JobStatus, item) if "document" in item else None
+
+
+def _artifact_of(status: JobStatus) -> str | None:
+    if status.artifact_location is not None:
+        return status.artifact_location
+    return None if status.desired is None else f"{status.desired.artifact.bucket}/{status.desired.artifact.key}"
+
+
+def _jar(cluster: str, sha256: str, item: Item) -> StagedJar:
+    return StagedJar(cluster=cluster, sha256=sha256, jar_id=item["jar_id"]["S"], incarnation=item["incarnation"]["S"])
+
+
+def _key(job_id: str, sort_key: str) -> dict[str, Any]:
+    return {"pk": text(_JOB + name_key(job_id)), "sk": text(sort_key)}
+
+
+def _revision_key(revision: int) -> str:
+    return f"{_REVISION}{revision:08d}"
+
+
+def _jar_key(cluster: str, sha256: str) -> dict[str, Any]:
+    return {"pk": text(f"JAR#{name_key(cluster)}"), "sk": text(sha256)}
+
+
+def _under(job_id: str, prefix: str) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+        "ExpressionAttributeValues": {":pk": text(_JOB + name_key(job_id)), ":prefix": text(prefix)},
+        "ConsistentRead": True,
+    }
