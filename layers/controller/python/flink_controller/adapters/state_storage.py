@@ -1,0 +1,44 @@
+"""Which storage answers for which address: a cluster's roots may lie on S3 or, on a laptop, in files."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flink_controller.adapters.stored_state import UnreadableError, find_state
+from flink_controller.domain.names import shown
+from flink_controller.domain.observation import StorageUnreadable, StoredState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flink_controller.adapters.stored_state import Directory
+
+
+class StateStorageByScheme:
+    """`StateStorage` that passes each address on by its scheme.
+
+    Args:
+        storages: the storage of each allowed scheme; `file` belongs here only in environment `local`.
+    """
+
+    def __init__(self, storages: "Mapping[str, Directory]") -> None:
+        self._storages = dict(storages)
+
+    def search(
+        self, flink_job_id: str, *, checkpoint_root: str, savepoint_directories: Sequence[str]
+    ) -> StoredState | StorageUnreadable:
+        """List the complete checkpoints of a job id under a root, and the savepoints in given directories."""
+        return find_state(self, flink_job_id, checkpoint_root=checkpoint_root, savepoint_directories=savepoint_directories)
+
+    def names(self, uri: str) -> list[str]:
+        """List the directories directly under a URI."""
+        return self._storage(uri).names(uri)
+
+    def head(self, uri: str) -> "tuple[bytes, datetime] | None":
+        """Read the first bytes of a file."""
+        return self._storage(uri).head(uri)
+
+    def _storage(self, uri: str) -> "Directory":
+        storage = self._storages.get(uri.partition(":")[0])
+        if storage is None:
+            raise UnreadableError(f"{shown(uri)}: only {', '.join(sorted(self._storages))} addresses can be read here")
+        return storage
