@@ -1,0 +1,830 @@
+"""A Flink session cluster in memory: its jobs, its state, its forgetfulness, and its surprises.
+
+It exists so that the protocol can be tried against crashes, restarts and late effects in virtual time, thousands of
+times a second. What it does was measured on a real Flink first, and the probes of `tests/contract` hold it to that.
+Beside what Flink shows it keeps what Flink hides: every copy that really runs, orphans of a lost JobManager included,
+and whose state each one started from.
+
+Nothing happens in the background: a call first lets everything happen that is due, in order of time.
+"""
+
+import hashlib
+import heapq
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import IO, Final
+
+from flink_controller.domain.actions import Submit
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import Delivery, FlinkUnreachableError
+from flink_controller.domain.names import TAG_DIGITS
+from flink_controller.domain.observation import (
+    Accepted,
+    Answer,
+    Checkpoint,
+    Checkpoints,
+    ClusterConfig,
+    FlinkState,
+    JarSeen,
+    JobSeen,
+    NoAnswer,
+    NotSent,
+    RefusalKind,
+    Refused,
+    TriggerCompleted,
+    TriggerFailed,
+    TriggerInProgress,
+    TriggerStatus,
+    TriggerUnknown,
+)
+from flink_controller.ports import Clock
+from flink_controller.testing import flink_behaviour
+from flink_controller.testing.flink_behaviour import JobBehaviour, Retention
+from flink_controller.testing.storage_twin import Snapshot, StorageTwin
+
+END_OF_STOP: Final = timedelta(milliseconds=20)
+"""From a stop's savepoint being complete to the job being FINISHED; a crash can fall in between."""
+_SUSPENDING: Final = "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint Coordinator is suspending."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinOptions:
+    """How the cluster is set up."""
+
+    version: str = "2.3"
+    """`1.20` or `2.3`; they differ in what they say about a duplicate."""
+    checkpoint_root: str = "file:///state/checkpoints"
+    checkpoint_interval: timedelta | None = None
+    """The cluster's default; None: jobs without an interval of their own take no checkpoints."""
+    heartbeat_timeout: timedelta = timedelta(seconds=50)
+    """How long tasks run on after their JobManager was killed."""
+    store_duration: timedelta = timedelta(minutes=5)
+    """How long the result of a trigger is remembered."""
+    statistics_age: timedelta = timedelta(seconds=3)
+    """How old checkpoint statistics may be: Flink answers from a cache (`web.refresh-interval`)."""
+    keeps_jars: bool = False
+    """Whether uploaded jars survive a JobManager (`web.upload.dir` is set)."""
+    slots: int = 1000
+    client_timeout: timedelta = timedelta(seconds=25)
+    """How long a submit is waited for."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A copy of a job that began to run. Ground truth, not visible through Flink."""
+
+    at: datetime
+    flink_job_id: str
+    jar_sha256: str
+    restored_from: str | None
+    progress: int
+    """What it started with."""
+    is_restart: bool
+    """Whether Flink restarted it by itself, under the same id."""
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A copy that began while others with the same tag were alive. Ground truth."""
+
+    at: datetime
+    flink_job_id: str
+    others: tuple[str, ...]
+
+
+@dataclass
+class _Trigger:
+    job_id: str
+    is_stop: bool
+    target: str
+    status: TriggerStatus = field(default_factory=TriggerInProgress)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Jar:
+    jar_id: str
+    name: str
+    sha256: str
+    uploaded_at: datetime
+
+
+@dataclass
+class _Job:
+    submit: Submit
+    behaviour: JobBehaviour
+    jar: _Jar
+    interval: timedelta | None
+    retention: Retention
+    name: str
+    checkpoint_directory: str
+    changed_at: datetime
+    state: FlinkState = FlinkState.RUNNING
+    generation: int = 0
+    """Raised by every turn of a job's life; what was planned before it is void."""
+    base: int = 0
+    """Progress when processing last began or ended."""
+    processing_since: datetime | None = None
+    is_draining: bool = False
+    """Whether its stop's savepoint is complete and only the end is left."""
+    holds_slots: bool = False
+    next_checkpoint_id: int = 1
+    initial: Snapshot | None = None
+    restored_from: str | None = None
+    completed: Snapshot | None = None
+    savepoint: Snapshot | None = None
+    completed_count: int = 0
+    failed_count: int = 0
+    restart_limit: int | None = None
+    restarts: int = 0
+    has_started: bool = False
+    """False for a job that Flink registered and could not initialise."""
+    failure: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.submit.flink_job_id
+
+    @property
+    def has_tasks(self) -> bool:
+        return self.processing_since is not None or self.is_draining
+
+    def progress(self, now: datetime) -> int:
+        if self.processing_since is None:
+            return self.base
+        return self.base + int(self.behaviour.rate * (now - self.processing_since).total_seconds())
+
+
+@dataclass
+class _Call:
+    """A submit on its way through main()."""
+
+    submit: Submit
+    jar: _Jar
+    incarnation: str
+    answer: Answer | None = None
+
+
+class FlinkTwin:
+    """`FlinkGateway` in memory, deterministic, in virtual time."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        storage: StorageTwin,
+        options: TwinOptions | None = None,
+        *,
+        behaviours: Mapping[str, JobBehaviour] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Start a cluster.
+
+        Args:
+            clock: whose time it lives in; a submit with a slow main() sleeps on it.
+            storage: where it keeps state; may be shared, and outlives it.
+            options: how it is set up.
+            behaviours: what artifacts do, by sha256 of the jar's bytes or by a part of its name.
+            seed: makes ids differ from those of other twins.
+        """
+        self.options = options or TwinOptions()
+        self.storage = storage
+        self.behaviours: dict[str, JobBehaviour] = dict(behaviours or {})
+        """May be changed at any time; a submit looks it up when its request arrives."""
+        self.default_behaviour = JobBehaviour()
+        self.history: list[Start] = []
+        self.overlaps: list[Overlap] = []
+        self.calls: Counter[str] = Counter()
+        """Calls through the port, by method."""
+        self._clock = clock
+        self._seed = seed
+        self._drawn = 0
+        self._time = clock.now()
+        self._is_busy = False
+        self._events: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._event_number = 0
+        self._is_up = True
+        self._has_taskmanagers = True
+        self._incarnation = ""
+        self._jobs: dict[str, _Job] = {}
+        self._known: set[str] = set()
+        """Ids that this JobManager refuses, listed or not."""
+        self._orphans: list[_Job] = []
+        self._jars: dict[str, _Jar] = {}
+        self._triggers: dict[tuple[str, str], _Trigger] = {}
+        self._statistics: dict[str, tuple[datetime, Checkpoints]] = {}
+        self._calls: list[_Call] = []
+        self._begin_incarnation()
+
+    def config(self) -> ClusterConfig:
+        """Read the JobManager's configuration and incarnation."""
+        self._arrive("config")
+        heartbeat_ms = int(self.options.heartbeat_timeout.total_seconds() * 1000)
+        return ClusterConfig(
+            incarnation=self._incarnation,
+            settings={
+                "web.tmpdir": self._incarnation,
+                "heartbeat.timeout": str(heartbeat_ms),
+                "execution.checkpointing.dir": self.options.checkpoint_root,
+            },
+        )
+
+    def jobs(self) -> list[JobSeen]:
+        """List every job the cluster knows."""
+        self._arrive("jobs")
+        return [self._seen(job) for job in self._jobs.values()]
+
+    def jars(self) -> list[JarSeen]:
+        """List uploaded jars."""
+        self._arrive("jars")
+        return [JarSeen(jar.jar_id, jar.name, _milliseconds(jar.uploaded_at)) for jar in self._jars.values()]
+
+    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> str:
+        """Upload a jar and give its id. Every call makes another jar."""
+        self._arrive("upload_jar")
+        body = content.read(size_bytes)
+        if len(body) != size_bytes:
+            raise FlinkUnreachableError("the content ended early")
+        jar = _Jar(f"{self._uuid()}_{name}", name, hashlib.sha256(body).hexdigest(), self._time)
+        self._jars[jar.jar_id] = jar
+        return jar.jar_id
+
+    def delete_jar(self, jar_id: str) -> None:
+        """Delete an uploaded jar. Harmless twice."""
+        self._arrive("delete_jar")
+        self._jars.pop(jar_id, None)
+
+    def submit(self, submit: Submit) -> Answer:
+        """Run a jar under a chosen job id; takes as long as its main()."""
+        try:
+            self._arrive("submit")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        call = self._receive(submit)
+        if isinstance(call, Refused):
+            return call
+        if call.answer is None and not self._is_busy:
+            self._clock.sleep(min(self._behaviour(call.jar).main, self.options.client_timeout))
+            self._catch_up()
+        return call.answer or NoAnswer("no answer to the submit in time")
+
+    def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
+        """Trigger a stop with savepoint."""
+        return self._trigger("stop", flink_job_id, trigger_id, _Trigger(flink_job_id, is_stop=True, target=target_directory))
+
+    def savepoint(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
+        """Trigger a savepoint."""
+        trigger = _Trigger(flink_job_id, is_stop=False, target=target_directory)
+        return self._trigger("savepoint", flink_job_id, trigger_id, trigger)
+
+    def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
+        """Look up a stop or savepoint."""
+        self._arrive("trigger")
+        found = self._remembered(flink_job_id, trigger_id)
+        return TriggerUnknown() if found is None else found.status
+
+    def cancel(self, flink_job_id: str) -> Answer:
+        """Ask for a cancel."""
+        try:
+            self._arrive("cancel")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        job = self._jobs.get(flink_job_id)
+        if job is None:
+            return Refused(RefusalKind.OTHER, _not_found(flink_job_id))
+        if job.state in {FlinkState.FINISHED, FlinkState.FAILED}:
+            cause = (
+                "org.apache.flink.runtime.rest.handler.RestHandlerException: Job cancellation failed because the job has"
+                f" already reached another terminal state ({job.state})."
+            )
+            return Refused(RefusalKind.OTHER, cause)
+        if job.state not in {FlinkState.CANCELED, FlinkState.CANCELLING}:
+            self._enter(job, FlinkState.CANCELLING)
+            self._fail_triggers(job, _SUSPENDING)
+            if not job.behaviour.hangs_on_cancel:
+                self._at(job, job.behaviour.cancel, lambda: self._end(job, FlinkState.CANCELED))
+        return Accepted()
+
+    def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
+        """Read checkpoint statistics and configuration; they may be as old as `statistics_age`."""
+        self._arrive("checkpoints")
+        job = self._jobs.get(flink_job_id)
+        if job is None:
+            return None
+        if job.behaviour.is_batch:
+            return Checkpoints(is_enabled=False)
+        read_at, statistics = self._statistics.get(flink_job_id, (None, None))
+        if read_at is None or statistics is None or self._time >= read_at + self.options.statistics_age:
+            statistics = _statistics(job)
+            self._statistics[flink_job_id] = (self._time, statistics)
+        return _without_discarded(statistics, self.storage)
+
+    def root_cause(self, flink_job_id: str) -> str | None:
+        """Read why a job failed."""
+        self._arrive("root_cause")
+        job = self._jobs.get(flink_job_id)
+        return None if job is None else job.failure
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the JobManager answers."""
+        return self._is_up
+
+    @property
+    def incarnation(self) -> str:
+        """Of the JobManager that runs, or ran last."""
+        return self._incarnation
+
+    def kill_jobmanager(self) -> None:
+        """End the JobManager as a crash would: everything it knew is gone, running tasks go on as orphans."""
+        self._catch_up()
+        if not self._is_up:
+            return
+        self._is_up = False
+        for call in self._calls:
+            # main() runs inside the JobManager and dies with it.
+            call.answer = call.answer or NoAnswer("the connection was lost")
+        self._calls.clear()
+        for job in self._jobs.values():
+            job.generation += 1
+            if job.has_tasks:
+                self._orphans.append(job)
+                self._at(job, self.options.heartbeat_timeout, partial(self._forget_orphan, job))
+        self._jobs = {}
+        self._known = set()
+        self._triggers = {}
+        self._statistics = {}
+        if not self.options.keeps_jars:
+            self._jars = {}
+
+    def start_jobmanager(self) -> None:
+        """Bring up a JobManager that knows nothing."""
+        self._catch_up()
+        if not self._is_up:
+            self._begin_incarnation()
+            self._is_up = True
+
+    def restart_jobmanager(self) -> None:
+        """Kill the JobManager and start another one at once."""
+        self.kill_jobmanager()
+        self.start_jobmanager()
+
+    def kill_taskmanagers(self) -> None:
+        """End all TaskManagers: orphans die, jobs restart and find no slots."""
+        self._catch_up()
+        self._has_taskmanagers = False
+        for orphan in list(self._orphans):
+            self._forget_orphan(orphan)
+        for job in list(self._jobs.values()):
+            if job.has_tasks:
+                self._fail(job, "org.apache.flink.runtime.jobmaster.JobMasterException: TaskManager is no longer reachable.")
+            elif job.holds_slots:
+                job.generation += 1
+                job.holds_slots = False
+
+    def start_taskmanagers(self) -> None:
+        """Bring TaskManagers back; what waits for slots is scheduled."""
+        self._catch_up()
+        self._has_taskmanagers = True
+        self._schedule_waiting()
+
+    def forget_terminal(self) -> None:
+        """Let ended jobs leave the list, as Flink's job store does after a while; their ids stay refused."""
+        self._catch_up()
+        self._jobs = {job_id: job for job_id, job in self._jobs.items() if not job.state.is_terminal}
+
+    def deliver_later(self, submit: Submit, at: datetime) -> None:
+        """Let a submit arrive later, as a delayed request does; nobody waits for its answer."""
+        self.later(at, lambda: self._receive(submit) if self._is_up else None)
+
+    def later(self, at: datetime, effect: Callable[[], object]) -> None:
+        """Let anything happen at a time, in order with everything else; calls to this twin included."""
+
+        def happen() -> None:
+            effect()
+
+        self._push(at, happen)
+
+    def next_event_at(self) -> datetime | None:
+        """Give when something happens next by itself; None: never."""
+        self._catch_up()
+        return self._events[0][0] if self._events else None
+
+    def live_copies(self, prefix: str = "") -> list[str]:
+        """List the ids of all copies that run or will run, orphans included, one entry per copy."""
+        self._catch_up()
+        return [job.id for job in self._live() if job.id.startswith(prefix)]
+
+    def processing_copies(self, prefix: str = "") -> list[str]:
+        """List the ids of all copies that produce output at this moment, orphans included."""
+        self._catch_up()
+        return [job.id for job in self._live() if job.id.startswith(prefix) and job.processing_since is not None]
+
+    def progress(self, flink_job_id: str) -> int | None:
+        """Tell how far a listed job has come; None: it is not listed."""
+        self._catch_up()
+        job = self._jobs.get(flink_job_id)
+        return None if job is None else job.progress(self._time)
+
+    def in_flight(self) -> list[str]:
+        """List the ids of submits whose main() still runs."""
+        self._catch_up()
+        return [call.submit.flink_job_id for call in self._calls]
+
+    def _begin_incarnation(self) -> None:
+        self._incarnation = f"/tmp/flink-web-{self._uuid()}"  # noqa: S108 - a name only
+
+    def _arrive(self, method: str) -> None:
+        self._catch_up()
+        self.calls[method] += 1
+        if not self._is_up:
+            raise FlinkUnreachableError("connection refused", Delivery.NOT_SENT)
+
+    def _catch_up(self) -> None:
+        """Let everything happen that is due."""
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            until = self._clock.now()
+            while self._events and self._events[0][0] <= until:
+                at, _, effect = heapq.heappop(self._events)
+                self._time = max(self._time, at)
+                effect()
+            self._time = max(self._time, until)
+        finally:
+            self._is_busy = False
+
+    def _push(self, at: datetime, effect: Callable[[], None]) -> None:
+        self._event_number += 1
+        heapq.heappush(self._events, (at, self._event_number, effect))
+
+    def _at(self, job: _Job, delay: timedelta, effect: Callable[[], None]) -> None:
+        """Plan a turn of a job, void if another one comes first."""
+        generation = job.generation
+
+        def happen() -> None:
+            if job.generation == generation:
+                effect()
+
+        self._push(self._time + delay, happen)
+
+    def _uuid(self) -> uuid.UUID:
+        self._drawn += 1
+        return uuid.UUID(bytes=hashlib.sha256(f"{self._seed}/{self._drawn}".encode()).digest()[:16], version=4)
+
+    def _behaviour(self, jar: _Jar) -> JobBehaviour:
+        exact = self.behaviours.get(jar.sha256)
+        if exact is not None:
+            return exact
+        named = (behaviour for key, behaviour in self.behaviours.items() if key in jar.name)
+        return next(named, self.default_behaviour)
+
+    def _live(self) -> list[_Job]:
+        return [*self._orphans, *(job for job in self._jobs.values() if not job.state.is_terminal)]
+
+    def _receive(self, submit: Submit) -> _Call | Refused:
+        jar = self._jars.get(submit.jar_id)
+        if jar is None:
+            cause = (
+                "org.apache.flink.runtime.rest.handler.RestHandlerException: Jar file"
+                f" {self._incarnation}/flink-web-upload/{submit.jar_id} does not exist"
+            )
+            return Refused(RefusalKind.JAR_GONE, cause)
+        behaviour = self._behaviour(jar)
+        if behaviour.class_is_missing:
+            return Refused(RefusalKind.PROGRAM, f"java.lang.ClassNotFoundException: {submit.entry_class}")
+        call = _Call(submit, jar, self._incarnation)
+        if behaviour.main:
+            self._calls.append(call)
+            self._push(self._time + behaviour.main, lambda: self._land(call, behaviour))
+        else:
+            self._land(call, behaviour)
+        return call
+
+    def _land(self, call: _Call, behaviour: JobBehaviour) -> None:
+        """Let main() end, and the dispatcher decide."""
+        if call.incarnation != self._incarnation or not self._is_up:
+            return
+        self._calls = [other for other in self._calls if other is not call]
+        call.answer = self._dispatch(call.submit, call.jar, behaviour)
+
+    def _dispatch(self, submit: Submit, jar: _Jar, behaviour: JobBehaviour) -> Answer:
+        if behaviour.main_throws is not None:
+            return Refused(RefusalKind.PROGRAM, behaviour.main_throws)
+        settings = submit.configuration
+        try:
+            interval = flink_behaviour.interval(behaviour, settings, self.options.checkpoint_interval)
+            retention = flink_behaviour.retention(behaviour, settings)
+            restart_limit = flink_behaviour.restart_limit(behaviour, settings, is_checkpointed=interval is not None)
+        except ValueError as error:
+            return Refused(RefusalKind.PROGRAM, f"java.lang.NumberFormatException: {error}")
+        if submit.flink_job_id in self._known:
+            # The id is looked at after main(): a second submit runs it again, for nothing.
+            return Refused(RefusalKind.DUPLICATE, self._duplicate())
+        job = _Job(
+            submit=submit,
+            behaviour=behaviour,
+            jar=jar,
+            interval=interval,
+            retention=retention,
+            restart_limit=restart_limit,
+            name=settings.get(flink_behaviour.NAME, "Flink Batch Job" if behaviour.is_batch else "Flink Streaming Job"),
+            checkpoint_directory=settings.get(flink_behaviour.DIRECTORY, self.options.checkpoint_root).rstrip("/"),
+            changed_at=self._time,
+        )
+        others = tuple(copy.id for copy in self._live() if copy.id[:TAG_DIGITS] == job.id[:TAG_DIGITS])
+        self._known.add(job.id)
+        self._jobs[job.id] = job
+        refusal = None if behaviour.is_batch else self._restore(job)
+        if refusal is not None:
+            job.failure = refusal
+            self._enter(job, FlinkState.FAILED)
+            return Refused(RefusalKind.PROGRAM, refusal)
+        if others:
+            self.overlaps.append(Overlap(self._time, job.id, others))
+        self._record_start(job, is_restart=False)
+        self._schedule(job)
+        return Accepted()
+
+    def _restore(self, job: _Job) -> str | None:
+        """Give a new job its state, or say why it cannot have it."""
+        path = job.submit.restore_from
+        if path is None:
+            return None
+        snapshot = self.storage.snapshots.get(path.removesuffix("/_metadata"))
+        if snapshot is None:
+            return (
+                f"java.io.FileNotFoundException: Cannot find checkpoint or savepoint file/directory '{path}' on file system"
+                f" '{path.partition(':')[0]}'."
+            )
+        if job.behaviour.state_incompatible and not job.submit.allow_non_restored_state:
+            return (
+                f"java.lang.IllegalStateException: Failed to rollback to checkpoint/savepoint {path}. Cannot map"
+                " checkpoint/savepoint state to the new program, because the operator is not available in the new program."
+            )
+        job.initial = snapshot
+        job.restored_from = snapshot.path
+        job.base = snapshot.progress
+        job.next_checkpoint_id = snapshot.checkpoint_id + 1
+        return None
+
+    def _duplicate(self) -> str:
+        kind = "Job" if self.options.version.startswith("1.") else "Application"
+        return (
+            f"org.apache.flink.runtime.client.Duplicate{kind}SubmissionException: {kind} has already been submitted."
+        )
+
+    def _record_start(self, job: _Job, *, is_restart: bool) -> None:
+        job.has_started = True
+        start = Start(self._time, job.id, job.jar.sha256, job.restored_from, job.base, is_restart, self._incarnation)
+        self.history.append(start)
+
+    def _schedule(self, job: _Job) -> None:
+        """Deploy a job's tasks when there are slots for all; until then it is RUNNING without any."""
+        taken = sum(other.submit.parallelism for other in self._jobs.values() if other.holds_slots and other is not job)
+        fits = taken + job.submit.parallelism <= self.options.slots
+        if job.behaviour.never_schedules or not self._has_taskmanagers or not fits:
+            return
+        job.holds_slots = True
+        self._at(job, job.behaviour.schedule, lambda: self._process(job))
+
+    def _schedule_waiting(self) -> None:
+        for job in self._jobs.values():
+            if job.state is FlinkState.RUNNING and not job.holds_slots:
+                self._schedule(job)
+
+    def _process(self, job: _Job) -> None:
+        behaviour = job.behaviour
+        job.processing_since = job.changed_at = self._time
+        if job.interval is not None:
+            self._at(job, job.interval, partial(self._checkpoint, job, job.interval))
+        if behaviour.finishes_after is not None:
+            left = behaviour.finishes_after - timedelta(seconds=job.base / behaviour.rate)
+            self._at(job, max(left, timedelta(0)), lambda: self._end(job, FlinkState.FINISHED))
+        if behaviour.fails_after is not None:
+            self._at(job, behaviour.fails_after, lambda: self._fail(job, behaviour.failure))
+
+    def _checkpoint(self, job: _Job, interval: timedelta) -> None:
+        if job.processing_since is None:
+            return
+        # Where nothing else happens for a while, checkpoints are all alike: only the last one of them is made.
+        horizon = min([self._clock.now(), *(at for at, _, _ in self._events[:1])])
+        skipped = max(0, (horizon - self._time) // interval - 1)
+        self._time += skipped * interval
+        if job.behaviour.checkpoints_fail:
+            job.next_checkpoint_id += skipped + 1
+            job.failed_count += skipped + 1
+        else:
+            job.next_checkpoint_id += skipped
+            job.completed_count += skipped
+            previous = job.completed
+            directory = f"{job.checkpoint_directory}/{job.id}"
+            job.completed = self._snapshot(job, f"{directory}/chk-{job.next_checkpoint_id}", is_savepoint=False)
+            if previous is not None:
+                self.storage.delete(previous.path)
+        self._at(job, interval, partial(self._checkpoint, job, interval))
+
+    def _snapshot(self, job: _Job, path: str, *, is_savepoint: bool, is_stop: bool = False) -> Snapshot:
+        snapshot = Snapshot(
+            path=path,
+            flink_job_id=job.id,
+            checkpoint_id=job.next_checkpoint_id,
+            progress=job.progress(self._time),
+            is_savepoint=is_savepoint,
+            completed_at=self._time,
+            is_stop=is_stop,
+            origin=job.initial.path if job.initial is not None else None,
+        )
+        self.storage.write(snapshot)
+        job.next_checkpoint_id += 1
+        job.completed_count += 1
+        return snapshot
+
+    def _trigger(self, method: str, flink_job_id: str, trigger_id: str, trigger: _Trigger) -> Answer:
+        try:
+            self._arrive(method)
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        if self._remembered(flink_job_id, trigger_id) is not None:
+            # Whatever was asked under this id first is the only thing that happens, a savepoint in place of a stop too.
+            return Accepted()
+        self._triggers[flink_job_id, trigger_id] = trigger
+        job = self._jobs.get(flink_job_id)
+        if job is None or job.state.is_terminal:
+            self._settle(trigger, TriggerFailed(_not_found(flink_job_id)))
+        elif job.processing_since is None or job.state is not FlinkState.RUNNING:
+            cause = (
+                "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint triggering task of job"
+                f" {flink_job_id} is not being executed at the moment. Aborting checkpoint. Failure reason: Not all required"
+                " tasks are currently running."
+            )
+            self._settle(trigger, TriggerFailed(cause))
+        else:
+            self._at(job, job.behaviour.savepoint, lambda: self._take_savepoint(job, trigger))
+        return Accepted()
+
+    def _remembered(self, flink_job_id: str, trigger_id: str) -> _Trigger | None:
+        found = self._triggers.get((flink_job_id, trigger_id))
+        if found is not None and found.expires_at is not None and found.expires_at <= self._time:
+            del self._triggers[flink_job_id, trigger_id]
+            return None
+        return found
+
+    def _settle(self, trigger: _Trigger, status: TriggerStatus) -> None:
+        if isinstance(trigger.status, TriggerInProgress):
+            trigger.status = status
+            trigger.expires_at = self._time + self.options.store_duration
+
+    def _take_savepoint(self, job: _Job, trigger: _Trigger) -> None:
+        if not isinstance(trigger.status, TriggerInProgress) or job.processing_since is None:
+            return
+        if job.behaviour.stop_fails is not None:
+            self._settle(trigger, TriggerFailed(job.behaviour.stop_fails))
+            self._restart(job)
+            return
+        name = f"savepoint-{job.id[:6]}-{self._uuid().hex[-12:]}"
+        path = f"{trigger.target.rstrip('/')}/{name}"
+        job.savepoint = self._snapshot(job, path, is_savepoint=True, is_stop=trigger.is_stop)
+        if not trigger.is_stop:
+            self._settle(trigger, TriggerCompleted(path))
+            return
+        self._freeze(job)
+        job.is_draining = True
+        # From here the job only ends: its timers must not fire, and a stop that was begun beside this one has lost.
+        job.generation += 1
+        for other in self._triggers.values():
+            if other is not trigger and other.job_id == job.id:
+                self._settle(other, TriggerFailed(_SUSPENDING))
+        self._at(job, END_OF_STOP, lambda: self._end_of_stop(job, trigger, path))
+
+    def _end_of_stop(self, job: _Job, trigger: _Trigger, path: str) -> None:
+        self._settle(trigger, TriggerCompleted(path))
+        self._end(job, FlinkState.FINISHED)
+
+    def _freeze(self, job: _Job) -> None:
+        job.base = job.progress(self._time)
+        job.processing_since = None
+
+    def _enter(self, job: _Job, state: FlinkState) -> None:
+        """Let a job turn to another state; whatever was planned for it is void."""
+        job.generation += 1
+        job.state = state
+        job.changed_at = self._time
+
+    def _end(self, job: _Job, state: FlinkState) -> None:
+        self._freeze(job)
+        job.is_draining = job.holds_slots = False
+        self._enter(job, state)
+        self._fail_triggers(job, _SUSPENDING)
+        is_discarded = {
+            FlinkState.FINISHED: True,
+            FlinkState.CANCELED: job.retention is not Retention.RETAIN,
+            FlinkState.FAILED: job.retention is Retention.NONE,
+        }[state]
+        if is_discarded and job.completed is not None:
+            self.storage.delete(job.completed.path)
+        self._schedule_waiting()
+
+    def _fail_triggers(self, job: _Job, cause: str) -> None:
+        for trigger in self._triggers.values():
+            if trigger.job_id == job.id:
+                self._settle(trigger, TriggerFailed(cause))
+
+    def _fail(self, job: _Job, cause: str) -> None:
+        job.failure = cause
+        if job.state is FlinkState.CANCELLING:
+            self._end(job, FlinkState.CANCELED)
+        elif job.restart_limit is not None and job.restarts >= job.restart_limit:
+            self._end(job, FlinkState.FAILED)
+        else:
+            job.restarts += 1
+            self._restart(job)
+
+    def _restart(self, job: _Job) -> None:
+        self._freeze(job)
+        job.is_draining = job.holds_slots = False
+        self._enter(job, FlinkState.RESTARTING)
+        self._fail_triggers(job, "org.apache.flink.runtime.checkpoint.CheckpointException: FailoverRegion is restarting.")
+        self._at(job, job.behaviour.restart_delay, lambda: self._resume(job))
+
+    def _resume(self, job: _Job) -> None:
+        """Start a job again, from the newest state of its own, or else from what it began with."""
+        own = max(filter(None, (job.completed, job.savepoint)), key=lambda found: found.checkpoint_id, default=None)
+        state = own or job.initial
+        job.base = 0 if state is None else state.progress
+        job.restored_from = None if state is None else state.path
+        self._enter(job, FlinkState.RUNNING)
+        self._record_start(job, is_restart=True)
+        self._schedule(job)
+
+    def _forget_orphan(self, orphan: _Job) -> None:
+        self._orphans = [other for other in self._orphans if other is not orphan]
+
+    def _seen(self, job: _Job) -> JobSeen:
+        total = job.behaviour.tasks if job.has_started else 0
+        running = total if job.has_tasks or job.state is FlinkState.FINISHED else 0
+        return JobSeen(job.id, job.name, job.state, _milliseconds(job.changed_at), running, total)
+
+
+class TwinConnections:
+    """`FlinkConnections` to twins, by the name of the cluster."""
+
+    def __init__(self, twins: Mapping[str, FlinkTwin]) -> None:
+        self.twins = dict(twins)
+
+    def connect(self, cluster: Cluster) -> FlinkTwin:
+        """Give the twin of a cluster. Makes no call.
+
+        Raises:
+            KeyError: the test has no such cluster.
+        """
+        return self.twins[cluster.name]
+
+
+def _statistics(job: _Job) -> Checkpoints:
+    return Checkpoints(
+        is_enabled=job.interval is not None,
+        completed=_checkpoint(job.completed),
+        savepoint=_checkpoint(job.savepoint),
+        restored_from=job.restored_from,
+        completed_count=job.completed_count,
+        failed_count=job.failed_count,
+        deletes_on_cancellation=job.retention is not Retention.RETAIN,
+    )
+
+
+def _checkpoint(snapshot: Snapshot | None) -> Checkpoint | None:
+    if snapshot is None:
+        return None
+    return Checkpoint(
+        snapshot.checkpoint_id, snapshot.path, snapshot.is_savepoint, snapshot.is_stop, snapshot.completed_at
+    )
+
+
+def _without_discarded(statistics: Checkpoints, storage: StorageTwin) -> Checkpoints:
+    """Leave out a checkpoint that is gone: the one thing that is current in statistics from the cache."""
+    completed = statistics.completed
+    if completed is None or completed.path in storage.snapshots:
+        return statistics
+    return Checkpoints(
+        is_enabled=statistics.is_enabled,
+        completed=None,
+        savepoint=statistics.savepoint,
+        restored_from=statistics.restored_from,
+        completed_count=statistics.completed_count,
+        failed_count=statistics.failed_count,
+        deletes_on_cancellation=statistics.deletes_on_cancellation,
+    )
+
+
+def _not_found(flink_job_id: str) -> str:
+    return f"org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job ({flink_job_id})"
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
