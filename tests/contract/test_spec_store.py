@@ -1,0 +1,162 @@
+"""What `SpecStore` and `EditableSpecStore` promise."""
+
+from decimal import Decimal
+
+import pytest
+
+from flink_controller.domain.errors import StaleWriteError
+from tests.contract.worlds import AwsWorld, World
+
+SPEC = {"job_type": "stream", "artifact_path": "artifacts/a.jar", "deployment": {"parallelism": 4}, "labels": {}}
+
+
+def test_a_spec_that_nobody_wrote_is_none(world: World) -> None:
+    assert world.specs.read("absent") is None
+
+
+def test_a_raw_put_is_read_back_with_plain_numbers(world: World) -> None:
+    world.put_spec("job", SPEC)
+
+    found = world.specs.read("job")
+
+    assert {**SPEC, "job_id": "job"} == found
+    assert type(found["deployment"]["parallelism"]) is int
+
+
+def test_fractions_are_floats_and_whole_numbers_are_ints(aws_world: AwsWorld) -> None:
+    aws_world.put_spec("job", {"half": Decimal("0.5"), "whole": Decimal("4.0"), "large": Decimal(10) ** 40})
+
+    found = aws_world.specs.read("job")
+
+    assert found is not None
+    assert {"job_id": "job", "half": 0.5, "whole": 4, "large": 10**40} == found
+    assert [type(found[name]) for name in ("half", "whole", "large")] == [float, int, int]
+
+
+def test_bytes_and_sets_in_a_raw_item_do_not_raise(world: World) -> None:
+    world.put_spec("job", {"labels": {"a", "b"}, "args": b"\x00\xff", "env_vars": None, "deployment": [True, "x"]})
+
+    found = world.specs.read("job")
+
+    assert {
+        "job_id": "job",
+        "labels": {"a", "b"},
+        "args": b"\x00\xff",
+        "env_vars": None,
+        "deployment": [True, "x"],
+    } == found
+
+
+def test_sets_of_numbers_and_of_bytes_do_not_raise(aws_world: AwsWorld) -> None:
+    aws_world.put_spec("job", {"numbers": {1, 2}, "blobs": {b"a", b"b"}})
+
+    assert {"job_id": "job", "numbers": {1, 2}, "blobs": {b"a", b"b"}} == aws_world.specs.read("job")
+
+
+def test_an_item_near_400_kb_is_read(world: World) -> None:
+    world.put_spec("job", {"args": "x" * 399_000})
+
+    found = world.specs.read("job")
+
+    assert found is not None
+    assert 399_000 == len(found["args"])
+
+
+def test_segments_cover_every_item_once(world: World) -> None:
+    names = {f"job-{number}" for number in range(23)}
+    for name in names:
+        world.put_spec(name, SPEC)
+
+    found = [job_id for index in range(15) for job_id, _ in world.specs.segment(index, 15)]
+
+    assert sorted(names) == sorted(found)
+
+
+def test_items_lists_everything_over_many_pages(world: World) -> None:
+    # Eight items of 300 KB are more than the megabyte that one page holds.
+    for number in range(8):
+        world.put_spec(f"job-{number}", {"args": "x" * 300_000})
+
+    assert [f"job-{number}" for number in range(8)] == sorted(job_id for job_id, _ in world.specs.items())
+
+
+def test_replace_writes_a_new_item_where_none_was(world: World) -> None:
+    world.specs.replace("job", SPEC, expected=None)
+
+    assert {**SPEC, "job_id": "job"} == world.specs.read("job")
+
+
+def test_replace_refuses_when_an_item_appeared(world: World) -> None:
+    world.put_spec("job", SPEC)
+
+    with pytest.raises(StaleWriteError):
+        world.specs.replace("job", {"job_type": "batch"}, expected=None)
+
+    assert {**SPEC, "job_id": "job"} == world.specs.read("job")
+
+
+def test_replace_overwrites_what_was_read(world: World) -> None:
+    world.put_spec("job", SPEC)
+    read = world.specs.read("job")
+
+    world.specs.replace("job", {"job_type": "batch"}, expected=read)
+
+    assert {"job_id": "job", "job_type": "batch"} == world.specs.read("job")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {**SPEC, "deployment": {"parallelism": 5}},
+        {**SPEC, "job_type": "batch"},
+        {**SPEC, "surprise": 1},
+        {name: value for name, value in SPEC.items() if name != "labels"},
+    ],
+    ids=["nested", "top", "added", "removed"],
+)
+def test_replace_refuses_what_changed_since_it_was_read(world: World, change: dict[str, object]) -> None:
+    world.put_spec("job", SPEC)
+    read = world.specs.read("job")
+    world.put_spec("job", change)
+
+    with pytest.raises(StaleWriteError):
+        world.specs.replace("job", {"job_type": "batch"}, expected=read)
+
+    assert {**change, "job_id": "job"} == world.specs.read("job")
+
+
+def test_replace_deletes_what_was_read(world: World) -> None:
+    world.put_spec("job", SPEC)
+
+    world.specs.replace("job", None, expected=world.specs.read("job"))
+
+    assert world.specs.read("job") is None
+
+
+def test_replace_does_not_delete_what_changed(world: World) -> None:
+    world.put_spec("job", SPEC)
+    read = world.specs.read("job")
+    world.put_spec("job", {**SPEC, "labels": {"team": "data"}})
+
+    with pytest.raises(StaleWriteError):
+        world.specs.replace("job", None, expected=read)
+
+    assert world.specs.read("job") is not None
+
+
+def test_replace_works_on_an_item_with_values_that_python_cannot_hold_exactly(aws_world: AwsWorld) -> None:
+    aws_world.put_spec("job", {"deployment": Decimal("0.12345678901234567890123456789"), "labels": {b"x"}})
+
+    aws_world.specs.replace("job", SPEC, expected=aws_world.specs.read("job"))
+
+    assert {**SPEC, "job_id": "job"} == aws_world.specs.read("job")
+
+
+def test_replace_works_on_an_item_near_400_kb(world: World) -> None:
+    world.put_spec("job", {"args": "x" * 399_000})
+
+    world.specs.replace("job", {"args": "y" * 399_000}, expected=world.specs.read("job"))
+
+    found = world.specs.read("job")
+    assert found is not None
+    assert "y" * 399_000 == found["args"]
