@@ -13,6 +13,15 @@ class StageJar:
 
     artifact: Artifact
     incarnation: str
+    void_jar_id: str | None = None
+    """A jar id that Flink has said is gone; it is not used again."""
+
+
+@dataclass(frozen=True)
+class LoadRevision:
+    """Read a revision's whole spec."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class ReleaseJar:
     sha256: str
 
 
-Preparation: TypeAlias = StageJar | SearchState | DeleteStaleJars | ReleaseJar
+Preparation: TypeAlias = StageJar | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
 """Effects that need no intent: they change no job."""
 Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel
 """Effects that need a recorded intent."""

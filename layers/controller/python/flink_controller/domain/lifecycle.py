@@ -1,20 +1,115 @@
-"""How a status is shown: the part of it that indexes carry."""
+"""Where a job is in its life: derived from the status on every read, never stored as a decision."""
 
-from flink_controller.domain.status import JobStatus, StatusSummary
+from enum import StrEnum
+
+from flink_controller.domain.plan import living, target_of, wants_running
+from flink_controller.domain.status import AttemptPhase, DesiredState, JobStatus, StatusSummary
+
+
+class Lifecycle(StrEnum):
+    """The states that people and programs see."""
+
+    CREATED = "CREATED"
+    WAITING = "WAITING"
+    DEPLOYING = "DEPLOYING"
+    DEPLOYED = "DEPLOYED"
+    STABLE = "STABLE"
+    UPGRADING = "UPGRADING"
+    ROLLING_BACK = "ROLLING_BACK"
+    ROLLED_BACK = "ROLLED_BACK"
+    SUSPENDING = "SUSPENDING"
+    SUSPENDED = "SUSPENDED"
+    FAILED = "FAILED"
+    COMPLETED = "COMPLETED"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+
+
+_WAITS_BEFORE_FIRST = {"ArtifactMissing", "SignatureMissing", "ClusterUnknown", "ClusterUnreachable", "Quarantine", "StateForbidden"}
+"""Waits that say WAITING while nothing was ever submitted."""
+_REFUSALS = {"SignatureInvalid", "KeyUnknown", "KeyNotAllowed", "KeyRevoked", "NotAJar", "ArtifactRefused", "DigestDenied"}
+"""Verdicts on an artifact that say FAILED while nothing was ever submitted."""
+
+
+def lifecycle(status: JobStatus) -> Lifecycle:
+    """Derive the lifecycle of a status."""
+    alive = living(status)
+    match status.desired_state:
+        case DesiredState.DELETED | DesiredState.ABANDONED:
+            is_gone = alive is None or status.halt_reason == "Abandoned"
+            return Lifecycle.DELETED if is_gone and _is_at_rest(status) else Lifecycle.DELETING
+        case DesiredState.SUSPENDED:
+            if status.is_completed:
+                return Lifecycle.COMPLETED
+            return Lifecycle.SUSPENDED if alive is None else Lifecycle.SUSPENDING
+        case DesiredState.RUNNING:
+            return _running(status)
+
+
+def _is_at_rest(status: JobStatus) -> bool:
+    """Whether what the last attempt left behind is settled too."""
+    attempt = status.attempt
+    if attempt is None or status.halt_reason == "Abandoned":
+        return True
+    return status.handover is not None and status.handover.of_attempt == attempt.number
+
+
+def _running(status: JobStatus) -> Lifecycle:
+    if status.is_completed:
+        return Lifecycle.COMPLETED
+    if status.halted is not None:
+        return Lifecycle.FAILED
+    if status.desired is None:
+        return _before_first(status)
+    attempt, target = status.attempt, target_of(status)
+    is_back = status.refused is not None and status.refused.number == status.desired.number
+    if attempt is None:
+        return _before_first(status) if status.waiting is not None else Lifecycle.DEPLOYING
+    at_target = target is not None and attempt.revision == target.number and attempt.phase is AttemptPhase.LIVE
+    if at_target and status.operation is None or (at_target and status.operation and status.operation.purpose == "savepoint"):
+        if not attempt.is_proven:
+            return Lifecycle.ROLLING_BACK if is_back else Lifecycle.DEPLOYED
+        return Lifecycle.ROLLED_BACK if is_back else Lifecycle.STABLE
+    if is_back:
+        return Lifecycle.ROLLING_BACK
+    waits = status.waiting[0] if status.waiting is not None else ""
+    if waits == "Quarantine":
+        return Lifecycle.WAITING
+    if status.stable is not None and target is not None and status.stable.number != target.number:
+        return Lifecycle.UPGRADING
+    return Lifecycle.DEPLOYING
+
+
+def _before_first(status: JobStatus) -> Lifecycle:
+    if status.rejected_spec_hash is not None:
+        return Lifecycle.FAILED
+    waits = status.waiting[0] if status.waiting is not None else ""
+    if waits in _REFUSALS:
+        return Lifecycle.FAILED
+    if waits:
+        return Lifecycle.WAITING
+    return Lifecycle.CREATED
 
 
 def summarise(status: JobStatus) -> StatusSummary:
-    """Derive what the index of statuses carries."""
-    attempt = status.attempt
+    """Give what a sweep compares with the cluster's list."""
+    attempt, alive = status.attempt, living(status)
+    reachable, ready = status.condition("ClusterReachable"), status.condition("Ready")
     return StatusSummary(
         job_id=status.job_id,
         job_type=status.job_type,
-        cluster=attempt.cluster if attempt is not None else status.cluster,
-        lifecycle="",
-        flink_job_id=attempt.flink_job_id if attempt is not None else None,
+        cluster=alive.cluster if alive is not None else status.cluster,
+        lifecycle=lifecycle(status).value,
+        flink_job_id=None if attempt is None else attempt.flink_job_id,
+        is_expected_live=alive is not None and alive.phase is AttemptPhase.LIVE and wants_running(status),
+        is_flagged_unreachable=reachable is not None and reachable.status == "False",
         observed_spec_hash=status.observed_spec_hash,
         next_look=status.next_look,
-        desired_revision=status.desired.number if status.desired is not None else None,
-        running_revision=attempt.revision if attempt is not None and not attempt.is_dead else None,
+        desired_revision=None if status.desired is None else status.desired.number,
+        running_revision=None if alive is None else alive.revision,
+        reason="" if ready is None else ready.reason,
         updated_at=status.updated_at,
     )
+
+
+__all__ = ["Lifecycle", "lifecycle", "summarise"]

@@ -223,10 +223,10 @@ class Observation:
     """The cluster that the attempt is on, or that the spec names; None when nobody registered it."""
     flink: FlinkView | None
     """None when there is no cluster to look at."""
+    destination: Cluster | None = None
+    """The cluster that the spec names, where the attempt is still on another."""
     artifact: ArtifactHead | None = None
     """What is recorded of the object that the spec names; None when nothing was ever seen there."""
     pinned: Artifact | None = None
     """The admitted version with the pinned digest, where the spec pins one."""
-    distrust: str | None = None
-    """Why the artifact of the revision to submit must not be used any more, or None."""
     is_paused: bool = False

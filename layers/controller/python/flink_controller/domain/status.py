@@ -33,7 +33,9 @@ class RevisionRef(Value):
     """What the status keeps of a revision; the whole spec is in the revision's own item."""
 
     number: int
+    cluster: str
     spec_hash: str
+    """Over what makes a revision; wishes such as the desired state left out."""
     fingerprints: Mapping[str, str]
     """Hash of the fields of each change class; comparing two revisions needs no spec."""
     artifact: Artifact
@@ -104,6 +106,8 @@ class Attempt(Value):
     """Whether that POST provably did not leave."""
     refusal: str | None = None
     """What Flink said against it."""
+    is_jar_void: bool = False
+    """Whether Flink said that the jar is gone."""
     refusal_is_final: bool = False
     """Whether the same submit would be refused again."""
     live_at: datetime | None = None

@@ -1,0 +1,166 @@
+"""From a spec item and an artifact to a revision: the first half of every plan."""
+
+from datetime import datetime, timedelta
+
+from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
+from flink_controller.domain.plan import Draft
+from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
+from flink_controller.domain.status import DesiredState, Failures, RevisionRef
+
+BURST_LIMIT_IN_DEBOUNCES = 12
+"""After this many debounce intervals (a minute by default) a burst that does not end gives its first upgrade."""
+
+
+def accept(draft: Draft) -> None:
+    """Take the spec item into the status: what is desired, which revision, and what is wrong with it."""
+    match draft.facts.spec:
+        case NoSpec():
+            _want(draft, DesiredState.DELETED)
+            draft.set(observed_spec_hash=None, rejected_spec_hash=None)
+        case AbandonedSpec(spec_hash=spec_hash):
+            _want(draft, DesiredState.ABANDONED)
+            draft.set(observed_spec_hash=spec_hash, rejected_spec_hash=None)
+        case InvalidSpec() as invalid:
+            _reject(draft, invalid)
+        case ValidSpec() as valid:
+            fault = _initial_path_fault(draft, valid.spec)
+            if fault is None:
+                _accept(draft, valid)
+            else:
+                _reject(draft, InvalidSpec(valid.spec_hash, (fault,)))
+
+
+def faults_of(draft: Draft) -> tuple[str, ...]:
+    """Give everything that is wrong with the spec item."""
+    view = draft.facts.spec
+    if isinstance(view, InvalidSpec):
+        return view.faults
+    if isinstance(view, ValidSpec):
+        fault = _initial_path_fault(draft, view.spec)
+        return () if fault is None else (fault,)
+    return ()
+
+
+def settled(head: ArtifactHead, now: datetime, debounce: timedelta) -> datetime | None:
+    """Say when an upload's burst counts as over, or None when it is over already.
+
+    Uploads within `debounce` of each other become one upgrade. A burst that goes on gives one more, early, so that
+    somebody who never stops uploading is not left on the oldest version.
+    """
+    if head.admitted is None:
+        return None
+    quiet_at = head.admitted.decided_at + debounce
+    if now >= quiet_at:
+        return None
+    started = head.burst_started_at or head.admitted.decided_at
+    long_at = started + debounce * BURST_LIMIT_IN_DEBOUNCES
+    # One early upgrade a burst: the first look after `long_at` that finds the window of one debounce still open.
+    if long_at <= now < long_at + debounce:
+        return None
+    return quiet_at
+
+
+def _want(draft: Draft, state: DesiredState) -> None:
+    if draft.status.desired_state is state:
+        return
+    before = draft.status.desired_state
+    draft.set(desired_state=state)
+    match state:
+        case DesiredState.DELETED:
+            draft.event("DeleteRequested", "the spec item was removed")
+        case DesiredState.ABANDONED:
+            draft.event("AbandonRequested", "the job is to be forgotten without waiting for its end", warning=True)
+        case DesiredState.SUSPENDED:
+            draft.event("SuspendRequested", "state: suspended")
+        case DesiredState.RUNNING:
+            if before is DesiredState.SUSPENDED:
+                draft.event("ResumeRequested", "state: running")
+    if before in {DesiredState.DELETED, DesiredState.ABANDONED}:
+        # Written again: a new wish, whatever became of the last one. State and counters go on.
+        draft.set(is_completed=False, halted=None, halt_reason="", refused=None, failures=Failures())
+
+
+def _reject(draft: Draft, invalid: InvalidSpec) -> None:
+    """An invalid spec never disturbs what runs: the last good revision stays desired."""
+    if draft.status.rejected_spec_hash != invalid.spec_hash:
+        draft.set(rejected_spec_hash=invalid.spec_hash)
+        draft.event("SpecRejected", "; ".join(invalid.faults), warning=True)
+    draft.set(observed_spec_hash=invalid.spec_hash)
+    if draft.status.desired_state in {DesiredState.DELETED, DesiredState.ABANDONED} and draft.status.desired is None:
+        draft.set(desired_state=DesiredState.RUNNING)
+
+
+def _initial_path_fault(draft: Draft, spec: JobSpec) -> str | None:
+    status = draft.status
+    if status.attempt_counter == 0 or spec.deployment.initial_savepoint_path == status.initial_savepoint_path:
+        return None
+    if spec.deployment.initial_savepoint_path is None:
+        return None
+    return (
+        "deployment.initial_savepoint_path: applies to the very first start only; to start from another place use"
+        f" flinkctl restore {spec.job_id} --from PATH"
+    )
+
+
+def _accept(draft: Draft, valid: ValidSpec) -> None:
+    spec = valid.spec
+    _want(draft, spec.state)
+    draft.set(observed_spec_hash=valid.spec_hash, rejected_spec_hash=None, job_type=spec.job_type, cluster=spec.cluster)
+    if draft.status.attempt_counter == 0:
+        draft.set(initial_savepoint_path=spec.deployment.initial_savepoint_path)
+    nonce = spec.deployment.restart_nonce
+    if nonce is not None and nonce != draft.status.restart_nonce and (draft.status.halted or draft.status.is_completed):
+        draft.set(halted=None, halt_reason="", is_completed=False, failures=Failures(), restart_nonce=nonce)
+    artifact = _resolve(draft, spec)
+    if artifact is None:
+        return
+    desired = draft.status.desired
+    if desired is not None and desired.spec_hash == valid.revision_hash and desired.artifact == artifact:
+        return
+    ref = RevisionRef(
+        number=draft.status.revision_counter + 1,
+        cluster=spec.cluster,
+        spec_hash=valid.revision_hash,
+        fingerprints=valid.fingerprints,
+        artifact=artifact,
+    )
+    draft.set(
+        revision_counter=ref.number,
+        desired=ref,
+        refused=None,
+        halted=None,
+        halt_reason="",
+        is_completed=False,
+        failures=Failures(),
+    )
+    draft.record_revision(valid, ref)
+    draft.event("SpecAccepted", f"revision {ref.number} of {artifact.key} sha256:{artifact.sha256[:12]}")
+
+
+def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
+    """Find the bytes to run, or say what is missing. An upgrade waits for the end of a burst of uploads."""
+    head = draft.facts.observation.artifact
+    if spec.pinned_digest is not None:
+        if draft.facts.observation.pinned is None:
+            _say_missing(draft, head, f"no admitted version of {spec.artifact_path} has the pinned sha256:{spec.pinned_digest[:12]}…")
+        return draft.facts.observation.pinned
+    found = head.admitted.artifact if head is not None and head.admitted is not None else None
+    if head is None or found is None:
+        _say_missing(draft, head, f"{spec.artifact_path} was not uploaded yet")
+        return None
+    desired = draft.status.desired
+    if desired is None or desired.artifact.key != found.key or desired.artifact.sha256 == found.sha256:
+        return found
+    over_at = settled(head, draft.now, draft.facts.policy.debounce)
+    if over_at is None:
+        return found
+    draft.look(over_at)
+    # A change of the spec alone need not wait for the upload.
+    return desired.artifact
+
+
+def _say_missing(draft: Draft, head: ArtifactHead | None, otherwise: str) -> None:
+    if head is None or head.latest.verdict is Verdict.ADMITTED:
+        draft.wait("ArtifactMissing", otherwise)
+    else:
+        draft.wait(head.latest.reason, head.latest.message)

@@ -1,0 +1,174 @@
+"""The claims that a status makes about its job, recomputed on every pass."""
+
+from flink_controller.domain import acceptance, health
+from flink_controller.domain.artifact import Verdict
+from flink_controller.domain.lifecycle import Lifecycle, lifecycle
+from flink_controller.domain.observation import FlinkUnreachable
+from flink_controller.domain.plan import Draft, bounded, living
+from flink_controller.domain.spec import ValidSpec
+from flink_controller.domain.status import AttemptPhase, Condition
+
+FAULTS_LIMIT = 2000
+"""Characters of the list of faults in SpecValid; the rest is told by `flinkctl validate`."""
+
+
+def assess(draft: Draft) -> None:
+    """Recompute all conditions and tell the transitions of those that have events."""
+    _spec_valid(draft)
+    _artifact_verified(draft)
+    _cluster_reachable(draft)
+    _job_running(draft)
+    _checkpoint_healthy(draft)
+    _revision_healthy(draft)
+    _stalled(draft)
+    _ready(draft)
+
+
+def _set(draft: Draft, type_: str, status: str, reason: str, message: str) -> None:
+    known = draft.status.condition(type_)
+    since = known.last_transition_time if known is not None and known.status == status else draft.now
+    made = Condition(type=type_, status=status, reason=reason, message=message, last_transition_time=since)
+    others = tuple(other for other in draft.status.conditions if other.type != type_)
+    if known is None:
+        draft.set(conditions=(*others, made))
+    elif known != made:
+        draft.set(conditions=tuple(made if other.type == type_ else other for other in draft.status.conditions))
+
+
+def _spec_valid(draft: Draft) -> None:
+    faults = acceptance.faults_of(draft)
+    if faults:
+        text = "; ".join(faults)
+        if len(text) > FAULTS_LIMIT:
+            text = f"{text[:FAULTS_LIMIT]}… (flinkctl validate lists all {len(faults)})"
+        _set(draft, "SpecValid", "False", "SpecRejected", text)
+        return
+    view = draft.facts.spec
+    if not isinstance(view, ValidSpec):
+        return
+    warnings = f"without effect in this version: {', '.join(view.warnings)}" if view.warnings else ""
+    _set(draft, "SpecValid", "True", "SpecAccepted", warnings[:FAULTS_LIMIT])
+
+
+def _artifact_verified(draft: Draft) -> None:
+    view, head = draft.facts.spec, draft.facts.observation.artifact
+    if not isinstance(view, ValidSpec):
+        return
+    if head is None:
+        _set(draft, "ArtifactVerified", "Unknown", "ArtifactMissing", f"{view.spec.artifact_path} was not uploaded yet")
+    elif head.latest.verdict is Verdict.ADMITTED:
+        _set(draft, "ArtifactVerified", "True", "ArtifactAdmitted", f"sha256:{head.latest.sha256} signed by key {head.latest.key_id}")
+    else:
+        status = "Unknown" if head.latest.verdict is Verdict.WAITING else "False"
+        _set(draft, "ArtifactVerified", status, head.latest.reason, bounded(head.latest.message))
+
+
+def _cluster_reachable(draft: Draft) -> None:
+    flink, cluster = draft.facts.observation.flink, draft.facts.observation.cluster
+    known = draft.status.condition("ClusterReachable")
+    if cluster is None:
+        if draft.status.cluster:
+            _set(draft, "ClusterReachable", "Unknown", "ClusterUnknown", f"no cluster {draft.status.cluster} is registered")
+    elif isinstance(flink, FlinkUnreachable):
+        _set(draft, "ClusterReachable", "False", "ClusterUnreachable", bounded(f"{cluster.name}: {flink.cause}"))
+        if known is None or known.status != "False":
+            draft.event("ClusterUnreachable", f"cluster {cluster.name} does not answer", warning=True)
+    elif flink is not None:
+        _set(draft, "ClusterReachable", "True", "ClusterReachable", f"cluster {cluster.name} answers")
+        if known is not None and known.status == "False":
+            draft.event("ClusterReachable", f"cluster {cluster.name} answers again")
+
+
+def _job_running(draft: Draft) -> None:
+    attempt = living(draft.status)
+    if isinstance(draft.facts.observation.flink, FlinkUnreachable):
+        _set(draft, "JobRunning", "Unknown", "ClusterUnreachable", "Flink does not answer")
+    elif attempt is None:
+        _set(draft, "JobRunning", "False", "NotRunning", "no attempt is live")
+    elif attempt.phase is not AttemptPhase.LIVE:
+        _set(draft, "JobRunning", "Unknown", "SubmitPending", f"{attempt.flink_job_id} is not listed")
+    elif attempt.settled_at is None:
+        _set(draft, "JobRunning", "False", "TasksPending", f"Flink says {attempt.flink_state}; not all tasks run")
+    else:
+        _set(draft, "JobRunning", "True", "Running", f"{attempt.flink_job_id} runs all tasks")
+
+
+def _checkpoint_healthy(draft: Draft) -> None:
+    attempt = living(draft.status)
+    if attempt is None or attempt.is_checkpointed is None:
+        _set(draft, "CheckpointHealthy", "Unknown", "NotKnown", "checkpoints were not read")
+    elif not attempt.is_checkpointed:
+        _set(draft, "CheckpointHealthy", "Unknown", "CheckpointsOff", "the job takes no periodic checkpoints")
+    elif attempt.has_completed_checkpoint:
+        _set(draft, "CheckpointHealthy", "True", "CheckpointCompleted", "a checkpoint was completed since the start")
+    else:
+        _set(draft, "CheckpointHealthy", "False", "NoCheckpoint", "no checkpoint was completed since the start")
+
+
+def _revision_healthy(draft: Draft) -> None:
+    refused, desired, attempt = draft.status.refused, draft.status.desired, living(draft.status)
+    if desired is None:
+        return
+    if draft.status.halted is not None:
+        _set(draft, "RevisionHealthy", "False", draft.status.halt_reason, draft.status.halted)
+    elif refused is not None and refused.number == desired.number:
+        _set(draft, "RevisionHealthy", "False", refused.reason, f"revision {refused.number}: {refused.message}")
+    elif attempt is None or attempt.revision != desired.number:
+        _set(draft, "RevisionHealthy", "Unknown", "NotRunning", f"revision {desired.number} is not running")
+    elif attempt.is_proven:
+        _set(draft, "RevisionHealthy", "True", "Stable", f"revision {desired.number} is healthy")
+    else:
+        status = "False" if _is_late(draft) else "Unknown"
+        _set(draft, "RevisionHealthy", status, "NotProven", health.unhealthy_because(attempt))
+
+
+def _is_late(draft: Draft) -> bool:
+    """Whether the proof is overdue and there is nothing to go back to."""
+    attempt, view = living(draft.status), draft.facts.spec
+    if attempt is None or attempt.is_proven:
+        return False
+    seconds = view.spec.deployment.rollback.deadline_seconds if isinstance(view, ValidSpec) else 300
+    return (draft.now - attempt.created_at).total_seconds() >= seconds
+
+
+def _stalled(draft: Draft) -> None:
+    waiting = draft.status.waiting
+    if draft.status.halted is not None:
+        _set(draft, "Stalled", "True", draft.status.halt_reason, draft.status.halted)
+    elif _is_late(draft):
+        _set(draft, "Stalled", "True", "NotHealthy", "not healthy by its deadline, and there is no stable revision to go back to")
+    elif waiting is not None and waiting[0] in {"StateUnknown", "StateForbidden", "AttemptAhead", "RevisionMissing", "ClusterUnknown"}:
+        _set(draft, "Stalled", "True", waiting[0], waiting[1])
+    else:
+        _set(draft, "Stalled", "False", "Progressing", "")
+
+
+def _ready(draft: Draft) -> None:
+    state, status = lifecycle(draft.status), draft.status
+    attempt = living(status)
+    is_up = attempt is not None and attempt.settled_at is not None and status.operation is None
+    is_ready = state in {Lifecycle.STABLE, Lifecycle.ROLLED_BACK} and is_up
+    reason, message = _explain(draft, state)
+    unreachable = isinstance(draft.facts.observation.flink, FlinkUnreachable)
+    _set(draft, "Ready", "Unknown" if unreachable and is_ready else "True" if is_ready else "False", reason, bounded(message))
+
+
+def _explain(draft: Draft, state: Lifecycle) -> tuple[str, str]:
+    """Give the one reason that matters most."""
+    status = draft.status
+    if status.halted is not None:
+        return status.halt_reason, status.halted
+    if state is Lifecycle.FAILED and status.rejected_spec_hash is not None:
+        invalid = status.condition("SpecValid")
+        return "SpecRejected", "" if invalid is None else invalid.message
+    if state is Lifecycle.DELETED:
+        kept = status.handover.path if status.handover is not None else None
+        return "Deleted", f"state kept at {kept}" if kept else "no state was kept"
+    if status.waiting is not None:
+        return status.waiting
+    if status.refused is not None and state in {Lifecycle.ROLLING_BACK, Lifecycle.ROLLED_BACK}:
+        return status.refused.reason, f"revision {status.refused.number} was refused: {status.refused.message}"
+    attempt = living(status)
+    if state is Lifecycle.DEPLOYED and attempt is not None:
+        return "NotProven", health.unhealthy_because(attempt)
+    return state.value.title().replace("_", ""), ""

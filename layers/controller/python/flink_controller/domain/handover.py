@@ -1,0 +1,228 @@
+"""Which state the next attempt starts from, and what the end of the last one means.
+
+Asked once per attempt, when it is known to be dead. The answer is recorded before anything is started from it; an unknown
+location blocks and never becomes an empty start.
+"""
+
+from flink_controller.domain.actions import LoadRevision, Preparation, SearchState
+from flink_controller.domain.observation import Checkpoint, StorageUnreadable, TriggerCompleted
+from flink_controller.domain.plan import Draft, bounded
+from flink_controller.domain.spec import JobSpec, UpgradeMode
+from flink_controller.domain.status import (
+    Attempt,
+    DesiredState,
+    EndState,
+    Failures,
+    Handover,
+    OperationKind,
+    RefusedRevision,
+    Savepoint,
+)
+
+
+def is_resolved(draft: Draft) -> bool:
+    """Whether the state that the dead attempt left behind is known."""
+    attempt, handover = draft.status.attempt, draft.status.handover
+    return attempt is None or (handover is not None and handover.of_attempt == attempt.number)
+
+
+def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
+    """Find the state of a dead attempt and draw the conclusions; give what must be looked up first, or None.
+
+    After None either the handover is recorded or the draft says what the job waits for.
+    """
+    found = _newest(draft, attempt)
+    match found:
+        case SearchState():
+            return found
+        case StorageUnreadable(cause=cause):
+            draft.wait("StateUnknown", f"the state of {attempt.flink_job_id} cannot be found: {cause}")
+            return None
+        case Handover():
+            pass
+    spec = None if draft.status.running is None else draft.spec_of(draft.status.running)
+    if spec is None and draft.status.running is not None and _needs_policy(draft, attempt):
+        number = draft.status.running.number
+        if number in draft.facts.findings.revisions:
+            draft.wait("RevisionMissing", f"revision {number} is not on record any more; write the spec again")
+            return None
+        return LoadRevision(number)
+    _conclude(draft, attempt, found, spec)
+    return None
+
+
+def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable:
+    if attempt.end is EndState.BURNED:
+        # It never ran: what it was to start from is handed on.
+        return _handover(attempt, attempt.restore_from)
+    checkpoints = draft.seen.checkpoints if draft.seen is not None and draft.job(attempt.flink_job_id) is not None else None
+    trigger = draft.seen.trigger if draft.seen is not None else None
+    if attempt.end is EndState.FINISHED:
+        if checkpoints is not None:
+            saved = checkpoints.savepoint
+            if saved is not None and saved.is_stop and checkpoints.newest == saved:
+                return _handover(attempt, saved.path)
+            if isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
+                return _handover(attempt, trigger.path)
+            return _handover(attempt, None, is_end=True)
+        if isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
+            return _handover(attempt, trigger.path)
+    newest = checkpoints.newest if checkpoints is not None else None
+    if newest is not None and (attempt.retains_state or newest.is_savepoint):
+        return _handover(attempt, newest.path)
+    return _stored(draft, attempt)
+
+
+def _stored(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable:
+    stored = draft.facts.findings.stored.get(attempt.flink_job_id)
+    if stored is None:
+        return SearchState(attempt.flink_job_id, attempt.checkpoint_root, attempt.savepoint_directories)
+    if isinstance(stored, StorageUnreadable):
+        return stored
+    newest: Checkpoint | None = stored.newest
+    if newest is not None:
+        return _handover(attempt, newest.path)
+    if attempt.end is EndState.FINISHED and not _was_stopped(draft):
+        return _handover(attempt, None, is_end=True)
+    if not attempt.retains_state:
+        return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
+    return _handover(attempt, attempt.restore_from)
+
+
+def _handover(attempt: Attempt, path: str | None, *, is_end: bool = False) -> Handover:
+    return Handover(path=path, of_attempt=attempt.number, is_end=is_end)
+
+
+def _was_stopped(draft: Draft) -> bool:
+    operation = draft.status.operation
+    return operation is not None and operation.kind is OperationKind.STOP
+
+
+def _was_asked(draft: Draft) -> bool:
+    operation = draft.status.operation
+    return operation is not None and operation.kind in {OperationKind.STOP, OperationKind.CANCEL}
+
+
+def _needs_policy(draft: Draft, attempt: Attempt) -> bool:
+    return attempt.end in {EndState.FAILED, EndState.BURNED} and not _was_asked(draft)
+
+
+def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec | None) -> None:
+    asked, operation = _was_asked(draft), draft.status.operation
+    if handover.path is not None and handover.path != attempt.restore_from and attempt.end is EndState.FINISHED:
+        draft.set(savepoint=Savepoint(path=handover.path, completed_at=draft.now))
+        draft.event("SavepointCompleted", handover.path)
+    if _was_proven(draft, attempt):
+        draft.set(stable_state=handover.path)
+    draft.set(handover=handover, operation=None)
+    if handover.is_end:
+        draft.set(is_completed=True)
+        draft.event("Completed", "the job finished by itself")
+        return
+    if asked:
+        assert operation is not None
+        draft.event("Stopped" if attempt.end is EndState.FINISHED else "Cancelled", f"for {operation.purpose}")
+        return
+    _unasked(draft, attempt, spec)
+
+
+def _unasked(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
+    """An end that nobody asked for: lost and cancelled jobs are brought back, failed ones by policy."""
+    match attempt.end:
+        case EndState.LOST | EndState.UNKNOWN:
+            draft.event("JobLost", f"{attempt.flink_job_id} is gone; it is brought back from its newest state", warning=True)
+        case EndState.CANCELED:
+            draft.event("Cancelled", "cancelled outside of the controller; it is brought back from its newest state", warning=True)
+        case EndState.FINISHED:
+            draft.event("Stopped", "stopped outside of the controller; it is brought back from its savepoint", warning=True)
+        case EndState.BURNED if attempt.refusal is None or not attempt.refusal_is_final:
+            # Given up by us, or a fault of the way and not of the job: tried again with a fresh id.
+            if attempt.refusal is not None:
+                _count_failure(draft, attempt, spec)
+        case _:
+            _failed(draft, attempt, spec)
+
+
+def _failed(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
+    cause = attempt.root_cause or attempt.refusal or "Flink tells no cause"
+    never_ran = attempt.live_at is None
+    reason = "SubmissionRefused" if never_ran else "JobFailed"
+    draft.event(reason, cause, warning=True)
+    if draft.status.desired_state is not DesiredState.RUNNING:
+        return
+    if can_roll_back(draft, attempt, spec):
+        refuse(draft, attempt, reason, cause)
+        return
+    if (spec is not None and not never_ran and spec.deployment.on_failure.action == "none") or (never_ran and not _was_proven(draft, attempt)):
+        halt(draft, reason, cause)
+    else:
+        _count_failure(draft, attempt, spec)
+
+
+def _was_proven(draft: Draft, attempt: Attempt) -> bool:
+    stable = draft.status.stable
+    return stable is not None and stable.number == attempt.revision
+
+
+def _count_failure(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
+    failures = draft.status.failures
+    limit = 5 if spec is None else spec.deployment.on_failure.limit
+    if failures.count >= limit:
+        halt(draft, "JobFailed", f"given up after {failures.count} restarts: {attempt.root_cause or attempt.refusal}")
+        return
+    draft.set(failures=Failures(count=failures.count + 1, last_at=draft.now))
+
+
+def can_roll_back(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> bool:
+    """Whether there is a stable revision to go back to from this attempt's, and the spec allows it."""
+    stable, desired = draft.status.stable, draft.status.desired
+    if stable is None or desired is None or attempt.revision != desired.number or attempt.revision == stable.number:
+        return False
+    return spec is None or spec.deployment.rollback.enabled
+
+
+def refuse(draft: Draft, attempt: Attempt, reason: str, cause: str) -> None:
+    """Give up the desired revision; the stable one becomes the target, from the state that it left behind."""
+    desired, stable = draft.status.desired, draft.status.stable
+    assert desired is not None and stable is not None
+    draft.set(
+        refused=RefusedRevision(
+            number=desired.number,
+            spec_hash=desired.spec_hash,
+            artifact_version=desired.artifact.version_id,
+            reason=reason,
+            message=bounded(cause),
+        )
+    )
+    draft.event("RollbackStarted", f"revision {desired.number} → {stable.number}: {cause}", warning=True)
+
+
+def halt(draft: Draft, reason: str, cause: str) -> None:
+    """Try nothing more until the spec or its artifact changes; the state is kept."""
+    draft.set(halted=bounded(cause), halt_reason=reason)
+    draft.event("GivenUp", cause, warning=True)
+
+
+def start_state(draft: Draft, spec: JobSpec) -> str | None:
+    """Give the state that the next attempt of the target revision starts from; None: from nothing."""
+    status = draft.status
+    if status.attempt is None:
+        return initial_state(draft, spec)
+    if spec.deployment.upgrade_mode is UpgradeMode.STATELESS:
+        return None
+    handover, stable = status.handover, status.stable
+    assert handover is not None
+    is_back = status.refused is not None and stable is not None and status.attempt.revision != stable.number
+    # A rollback never starts from what the failed revision wrote.
+    return status.stable_state if is_back else handover.path
+
+
+def initial_state(draft: Draft, spec: JobSpec) -> str | None:
+    """Resolve `initial_savepoint_path` below the namespace's own directory."""
+    path = spec.deployment.initial_savepoint_path
+    cluster = draft.facts.observation.cluster
+    if path is None or cluster is None:
+        return None
+    if "://" in path:
+        return path
+    return f"{cluster.savepoint_root}/{spec.name.namespace}/{path.strip('/')}"

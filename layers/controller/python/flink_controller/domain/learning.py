@@ -1,0 +1,88 @@
+"""From what was seen to what is known of an attempt: the advance rule.
+
+The next attempt of a lane may start only when the current one is known to be dead: seen terminal; or seen once and now
+absent in the same life of the JobManager; or burned; or a new life plus quarantine. Everything else is waiting.
+"""
+
+from flink_controller.domain.observation import FlinkState, JobSeen
+from flink_controller.domain.plan import Draft, living
+from flink_controller.domain.status import Attempt, AttemptPhase, EndState
+
+BURN_JOB_NAME = "flinkctl-burn"
+
+
+def learn(draft: Draft) -> None:
+    """Take what the cluster lists into the status."""
+    attempt = living(draft.status)
+    if attempt is None or draft.seen is None:
+        return
+    cluster = draft.facts.observation.cluster
+    if cluster is None or cluster.name != attempt.cluster:
+        return
+    job = draft.job(attempt.flink_job_id)
+    if job is not None:
+        _present(draft, attempt, job)
+    elif draft.seen.incarnation is not None:
+        _absent(draft, attempt, draft.seen.incarnation)
+
+
+def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
+    draft.set(quarantine=None)
+    if draft.seen is not None and draft.seen.incarnation is not None:
+        draft.set_attempt(incarnation=draft.seen.incarnation)
+    if job.state.is_terminal:
+        _ended(draft, attempt, job)
+        return
+    if job.name == BURN_JOB_NAME:
+        return
+    draft.set_attempt(phase=AttemptPhase.LIVE, flink_state=job.state.value)
+    if attempt.live_at is None:
+        draft.set_attempt(live_at=draft.now)
+        draft.event("Running" if job.state is FlinkState.RUNNING else "Submitted", f"{job.flink_job_id} is {job.state} on {attempt.cluster}")
+    if not job.is_processing:
+        draft.set_attempt(settled_at=None, modified_ms=job.modified_ms)
+    elif attempt.settled_at is None or attempt.modified_ms != job.modified_ms:
+        # A change that happened between two looks shows in Flink's own stamp: restart loops cannot hide.
+        draft.set_attempt(settled_at=draft.now, modified_ms=job.modified_ms)
+    checkpoints = draft.seen.checkpoints if draft.seen is not None else None
+    if checkpoints is not None:
+        draft.set_attempt(
+            is_checkpointed=checkpoints.is_enabled,
+            has_completed_checkpoint=attempt.has_completed_checkpoint or checkpoints.completed_count > 0,
+            retains_state=not checkpoints.deletes_on_cancellation,
+        )
+
+
+def _ended(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
+    if job.name == BURN_JOB_NAME:
+        die(draft, EndState.BURNED, cause=attempt.refusal)
+        return
+    cause = draft.seen.root_cause if draft.seen is not None else None
+    die(draft, EndState(job.state.value), cause=cause or attempt.refusal)
+
+
+def _absent(draft: Draft, attempt: Attempt, incarnation: str) -> None:
+    cluster = draft.facts.observation.cluster
+    assert cluster is not None
+    quarantine = draft.status.quarantine
+    wait = draft.facts.policy.quarantine(cluster.heartbeat_timeout_s)
+    is_over = quarantine is not None and quarantine.incarnation == incarnation and draft.now >= quarantine.since + wait
+    if is_over:
+        die(draft, EndState.LOST)
+        return
+    same_life = incarnation == attempt.incarnation and not cluster.high_availability
+    if same_life and attempt.phase is AttemptPhase.LIVE:
+        die(draft, EndState.UNKNOWN)
+
+
+def die(draft: Draft, end: EndState, *, cause: str | None = None) -> None:
+    """Record that the attempt is known to be dead."""
+    draft.set_attempt(
+        phase=AttemptPhase.DEAD,
+        end=end,
+        dead_at=draft.now,
+        flink_state="UNKNOWN" if end in {EndState.UNKNOWN, EndState.LOST, EndState.BURNED} else end.value,
+        root_cause=cause,
+        settled_at=None,
+    )
+    draft.set(quarantine=None)

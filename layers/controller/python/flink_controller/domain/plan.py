@@ -1,0 +1,225 @@
+"""What goes into a decision and what comes out of it, and the draft in which it is made."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flink_controller.domain.actions import Action
+from flink_controller.domain.observation import Answer, FlinkSeen, JobSeen, Observation, StorageUnreadable, StoredState
+from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec
+from flink_controller.domain.status import (
+    Attempt,
+    DesiredState,
+    Event,
+    JobStatus,
+    Revision,
+    RevisionRef,
+    StagedJar,
+)
+
+MESSAGE_LIMIT = 400
+"""Characters of a message kept in a status, so that the item stays below 8 KB."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Numbers that are the installation's, not the job's."""
+
+    controller_id: str
+    debounce: timedelta = timedelta(seconds=5)
+    submit_timeout: timedelta = timedelta(seconds=120)
+    function_timeout: timedelta = timedelta(seconds=60)
+    quarantine_margin: timedelta = timedelta(seconds=10)
+
+    def quarantine(self, heartbeat_timeout_s: float) -> timedelta:
+        """How long an orphan may live, or a late submit be under way, after a JobManager was lost."""
+        return max(timedelta(seconds=heartbeat_timeout_s), self.function_timeout) + self.quarantine_margin
+
+
+@dataclass(frozen=True)
+class StagingRefused:
+    """The bytes cannot be brought to the cluster; says why."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What preparations and answers have brought to light during this invocation; never recorded as such."""
+
+    staged: StagedJar | None = None
+    staging_refused: StagingRefused | None = None
+    revisions: dict[int, Revision | None] = field(default_factory=dict)
+    stored: dict[str, StoredState | StorageUnreadable] = field(default_factory=dict)
+    cleared: str | None = None
+    """Incarnation in which our stale jars are known to be gone."""
+    released: frozenset[str] = frozenset()
+    answer: Answer | None = None
+    """To the last effect."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a decision rests on."""
+
+    job_id: str
+    spec: SpecView
+    observation: Observation
+    now: datetime
+    policy: Policy
+    findings: Findings = Findings()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decision: what to record, at most one thing to do, and when to look again."""
+
+    status: JobStatus
+    events: tuple[Event, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    jar: StagedJar | None = None
+    action: Action | None = None
+    next_look: datetime | None = None
+
+
+class Draft:
+    """A plan in the making. The only mutable thing in the domain; it never leaves `plan`."""
+
+    def __init__(self, facts: Facts, status: JobStatus) -> None:
+        self.facts = facts
+        self.status = status
+        self.events: list[Event] = []
+        self.revisions: list[Revision] = []
+        self.jar: StagedJar | None = None
+        self.look_at: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The time of this look."""
+        return self.facts.now
+
+    @property
+    def seen(self) -> FlinkSeen | None:
+        """The cluster's view, if it answered."""
+        flink = self.facts.observation.flink
+        return flink if isinstance(flink, FlinkSeen) else None
+
+    def job(self, flink_job_id: str) -> JobSeen | None:
+        """Find one of our jobs in the list."""
+        return None if self.seen is None else self.seen.jobs.get(flink_job_id)
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the status."""
+        self.status = self.status.model_copy(update=changes)
+
+    def set_attempt(self, **changes: Any) -> None:
+        """Change fields of the current attempt."""
+        assert self.status.attempt is not None
+        self.set(attempt=self.status.attempt.model_copy(update=changes))
+
+    def wait(self, reason: str, message: str, until: datetime | None = None) -> None:
+        """Say what the job waits for; the first reason found is the one to tell."""
+        if self.status.waiting is None:
+            self.set(waiting=(reason, bounded(message)))
+        if until is not None:
+            self.look(until)
+
+    def look(self, at: datetime) -> None:
+        """Look again at a time, or earlier."""
+        self.look_at = at if self.look_at is None else min(self.look_at, at)
+
+    def event(self, reason: str, message: str = "", *, warning: bool = False) -> None:
+        """Tell a transition. The same one again raises its count."""
+        attempt, running = self.status.attempt, self.status.running
+        event = Event(
+            sequence=self.status.event_counter + 1,
+            time=self.now,
+            type="Warning" if warning else "Normal",
+            reason=reason,
+            message=bounded(message),
+            revision=running.number if running is not None and running is not self.status.desired else _number(self.status.desired),
+            attempt=None if attempt is None else attempt.number,
+        )
+        last = self.status.last_event
+        if last is not None and _same(last, event):
+            event = event.model_copy(update={"sequence": last.sequence, "count": last.count + 1})
+            self.events = [other for other in self.events if other.sequence != last.sequence]
+        self.events.append(event)
+        self.set(event_counter=event.sequence, last_event=event)
+
+    def record_revision(self, spec: ValidSpec, ref: RevisionRef) -> None:
+        """Record an accepted spec with its artifact."""
+        self.revisions.append(
+            Revision(
+                job_id=self.facts.job_id,
+                number=ref.number,
+                created_at=self.now,
+                spec_hash=spec.spec_hash,
+                spec=spec.spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+                artifact=ref.artifact,
+            )
+        )
+
+    def spec_of(self, revision: RevisionRef) -> JobSpec | None:
+        """Give a revision's spec: the item's own when it is the one accepted last, or as loaded; None: load it."""
+        view = self.facts.spec
+        if isinstance(view, ValidSpec) and view.revision_hash == revision.spec_hash:
+            return view.spec
+        for made in self.revisions:
+            if made.number == revision.number:
+                return JobSpec.model_validate(dict(made.spec))
+        loaded = self.facts.findings.revisions.get(revision.number)
+        return None if loaded is None else JobSpec.model_validate(dict(loaded.spec))
+
+    def finish(self, action: Action | None = None) -> Plan:
+        """Close the draft."""
+        return Plan(
+            status=self.status,
+            events=tuple(self.events),
+            revisions=tuple(self.revisions),
+            jar=self.jar,
+            action=action,
+            next_look=self.look_at,
+        )
+
+
+def target_of(status: JobStatus) -> RevisionRef | None:
+    """Tell which revision should run: the desired one, or the stable one once the desired one was refused."""
+    if status.desired is not None and status.refused is not None and status.refused.number == status.desired.number:
+        return status.stable
+    return status.desired
+
+
+def wants_running(status: JobStatus) -> bool:
+    """Whether a job should be on Flink at all."""
+    return status.desired_state is DesiredState.RUNNING and not status.is_completed and status.halted is None
+
+
+def bounded(message: str) -> str:
+    """Cut a message to what a status can hold."""
+    return message if len(message) <= MESSAGE_LIMIT else f"{message[: MESSAGE_LIMIT - 1]}…"
+
+
+def living(status: JobStatus) -> Attempt | None:
+    """Give the attempt that is not known to be dead."""
+    return status.attempt if status.attempt is not None and not status.attempt.is_dead else None
+
+
+def with_findings(facts: Facts, **changes: Any) -> Facts:
+    """Give the same facts with more findings."""
+    return replace(facts, findings=replace(facts.findings, **changes))
+
+
+def _number(revision: RevisionRef | None) -> int | None:
+    return None if revision is None else revision.number
+
+
+def _same(one: Event, other: Event) -> bool:
+    return (one.type, one.reason, one.message, one.revision, one.attempt) == (
+        other.type,
+        other.reason,
+        other.message,
+        other.revision,
+        other.attempt,
+    )

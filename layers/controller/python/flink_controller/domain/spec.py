@@ -1,0 +1,493 @@
+"""What a team writes: the spec item, strict, with every fault named by its path.
+
+Beside each field stand its change class (how severe a change is) and its treatment (what the controller makes of it), so
+that documentation, classification and warnings come from one place.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from flink_controller.domain.artifact import parse_digest
+from flink_controller.domain.change import SpecChange
+from flink_controller.domain.names import NAME, JobName, namespace_of_key, shown
+from flink_controller.domain.status import DesiredState, JobType
+
+MAX_SPEC_BYTES = 64 * 1024
+MAX_FAULTS = 30
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Treatment(StrEnum):
+    """What becomes of a field."""
+
+    APPLIED = "applied"
+    """It reaches Flink, or the controller acts on it."""
+    PENDING = "pending"
+    """Accepted and checked, without effect in this version; a warning names it."""
+
+
+def spec_field(
+    default: Any = ..., *, change: SpecChange, treatment: Treatment = Treatment.APPLIED, doc: str, **constraints: Any
+) -> Any:
+    """Declare a field with its change class, its treatment and its line in the reference."""
+    extra: dict[str, Any] = {"change": change.name, "treatment": treatment.value}
+    if isinstance(default, type) and issubclass(default, BaseModel):
+        return Field(default_factory=default, description=doc, json_schema_extra=extra, **constraints)
+    return Field(default, description=doc, json_schema_extra=extra, **constraints)
+
+
+IGNORE, RESCALE, UPGRADE, REDEPLOY, NONE = (
+    SpecChange.IGNORE,
+    SpecChange.RESCALE,
+    SpecChange.UPGRADE,
+    SpecChange.REDEPLOY,
+    SpecChange.NONE,
+)
+PENDING = Treatment.PENDING
+
+
+class _Part(BaseModel):
+    """Strict: no coercion of types, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def _plain(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _path(text: str) -> str:
+    _plain(text)
+    if "%" in text or "\\" in text:
+        raise ValueError("'%' and '\\' are not allowed in a path")
+    if any(part in {"..", "."} for part in text.split("/")):
+        raise ValueError("'.' and '..' are not allowed as parts of a path")
+    return text
+
+
+_DURATION_MS_MAX = 7 * 24 * 3600 * 1000
+Milliseconds: TypeAlias = Annotated[int, Field(ge=1, le=_DURATION_MS_MAX)]
+Seconds: TypeAlias = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
+Nonce: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+ShortText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Memory: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(k|m|g|t|kb|mb|gb|tb)$")]
+
+
+class ArtifactType(StrEnum):
+    """What an artifact is."""
+
+    JAR = "jar"
+    PYFLINK = "pyflink"
+    SQL = "sql"
+
+
+class UpgradeMode(StrEnum):
+    """How state gets from one revision to the next."""
+
+    SAVEPOINT = "savepoint"
+    LAST_STATE = "last-state"
+    STATELESS = "stateless"
+    BLUE_GREEN = "blue-green"
+
+
+class Restore(_Part):
+    """A wish to start from another place, once per nonce."""
+
+    from_: StatePath | None = Field(
+        None, alias="from", description="Savepoint or checkpoint to start from.", json_schema_extra={"change": "NONE", "treatment": "pending"}
+    )
+    nonce: Nonce | None = spec_field(None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one restore.")
+
+
+class Rollback(_Part):
+    """What happens to a revision that does not become healthy."""
+
+    enabled: bool = spec_field(True, change=IGNORE, doc="Whether to go back to the last stable revision.")
+    deadline_seconds: Seconds = spec_field(300, change=IGNORE, doc="A revision that is not healthy by then is rolled back.")
+    stabilization_seconds: int = spec_field(
+        30, change=IGNORE, ge=0, le=86_400, doc="How long all tasks must run without a change to count as healthy."
+    )
+
+
+class OnFailure(_Part):
+    """What to do when Flink has given up on a running job."""
+
+    action: Literal["restart", "rollback", "none"] = spec_field("restart", change=IGNORE, doc="restart from the newest state, rollback, or none.")
+    limit: int = spec_field(5, change=IGNORE, ge=0, le=1000, doc="Restarts until the job was stable again; then it is FAILED.")
+    backoff_seconds: Seconds = spec_field(30, change=IGNORE, doc="Wait before the first restart; doubled each time, an hour at most.")
+
+
+class Deployment(_Part):
+    """How a job runs and how it changes."""
+
+    parallelism: int = spec_field(1, change=RESCALE, ge=1, le=32_768, doc="Parallelism of the job.")
+    checkpoint_interval: Milliseconds | None = spec_field(
+        60_000, change=UPGRADE, doc="Time between checkpoints, ms; null leaves it to the cluster. Code that sets its own wins."
+    )
+    savepoint_path: StatePath = spec_field(
+        "savepoints", change=IGNORE, doc="Directory of this job's savepoints, below the cluster's root and the namespace."
+    )
+    restart_strategy: Literal["fixed-delay", "exponential-delay", "failure-rate"] | None = spec_field(
+        None, change=UPGRADE, doc="Flink's own restarts; null leaves it to the cluster."
+    )
+    max_restart_attempts: int = spec_field(3, change=UPGRADE, ge=0, le=1_000_000, doc="Attempts of the restart strategy.")
+    restart_delay: Milliseconds = spec_field(10_000, change=UPGRADE, doc="Delay of the restart strategy, ms.")
+    upgrade_mode: UpgradeMode = spec_field(
+        UpgradeMode.SAVEPOINT, change=IGNORE, doc="savepoint, last-state, stateless or blue-green.", strict=False
+    )
+    allow_non_restored_state: bool = spec_field(False, change=IGNORE, doc="Whether state of removed operators may be dropped.")
+    initial_savepoint_path: StatePath | None = spec_field(
+        None, change=NONE, doc="Where the very first attempt starts from; later changes are refused."
+    )
+    restore: Restore = spec_field(Restore, change=NONE, treatment=PENDING, doc="Start from another place, once per nonce.")
+    savepoint_timeout_seconds: Seconds = spec_field(600, change=IGNORE, doc="How long a stop with savepoint may take.")
+    savepoint_fallback: Literal["last-state", "wait"] = spec_field(
+        "last-state", change=IGNORE, doc="What follows a savepoint that cannot be taken; never stateless."
+    )
+    max_checkpoint_age_seconds: Seconds | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Last-state: an older newest checkpoint asks for a savepoint instead."
+    )
+    rollback: Rollback = spec_field(Rollback, change=IGNORE, doc="What happens to a revision that does not become healthy.")
+    on_failure: OnFailure = spec_field(OnFailure, change=IGNORE, doc="What to do when Flink has given up.")
+    restart_nonce: Nonce | None = spec_field(None, change=NONE, doc="A change to a new value asks for one restart.")
+    savepoint_nonce: Nonce | None = spec_field(None, change=NONE, doc="A change to a new value asks for one savepoint.")
+
+    @field_validator("savepoint_path", "initial_savepoint_path")
+    @classmethod
+    def _is_a_path(cls, text: str | None) -> str | None:
+        return text if text is None else _path(text)
+
+
+class Resources(_Part):
+    """What the job needs of the cluster; a session cluster cannot be resized per job."""
+
+    memory: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Memory that TaskManagers must have.")
+    cpu_cores: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0)] | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Cores that TaskManagers must have."
+    )
+    network_memory: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Network memory that TaskManagers must have.")
+
+
+class Security(_Part):
+    """What the job needs of the cluster's connection, and of its artifact."""
+
+    kerberos_principal: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Principal that the cluster must use.")
+    ssl_enabled: bool | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="True: the cluster's REST must be TLS; null asks nothing.")
+    artifact_verification: bool = spec_field(True, change=IGNORE, doc="Must be true: unsigned artifacts are never deployed.")
+
+    @field_validator("artifact_verification")
+    @classmethod
+    def _stays_on(cls, value: bool) -> bool:  # noqa: FBT001  # pydantic's signature
+        if not value:
+            raise ValueError("verification cannot be switched off by a spec; sign the artifact (flinkctl artifact sign)")
+        return value
+
+
+class Monitoring(_Part):
+    """What is watched, and who is told."""
+
+    metrics_port: int | None = spec_field(None, change=IGNORE, treatment=PENDING, ge=1, le=65_535, doc="Port of the cluster's metrics reporter.")
+    log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] | None = spec_field(
+        None, change=UPGRADE, doc="Handed to the program as global job parameter log_level; sets no logger."
+    )
+    alert_on_failure: bool = spec_field(True, change=IGNORE, treatment=PENDING, doc="Whether a failure alerts.")
+    alert_on_backpressure: bool = spec_field(False, change=IGNORE, treatment=PENDING, doc="Whether backpressure alerts.")
+
+
+class RunNow(_Part):
+    """A wish for one run outside the schedule."""
+
+    nonce: Nonce | None = spec_field(None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one run.")
+    args: tuple[Annotated[str, StringConstraints(max_length=4096)], ...] = spec_field(
+        (), change=NONE, treatment=PENDING, max_length=256, strict=False, doc="Arguments of that run, after the spec's."
+    )
+
+
+class BatchConfig(_Part):
+    """When a batch job runs and for how long."""
+
+    cron: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Five fields, or @daily and its like.")
+    timezone: ShortText = spec_field("UTC", change=IGNORE, treatment=PENDING, doc="IANA time zone of the schedule.")
+    max_runs: Annotated[int, Field(ge=1)] | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Runs in all; null: no limit.")
+    ttl_seconds: Seconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="A run that takes longer is stopped.")
+    cleanup_on_completion: bool = spec_field(False, change=IGNORE, treatment=PENDING, doc="Remove what only a run needed.")
+    overlap_policy: Literal["forbid", "allow", "replace", "queue_one"] = spec_field("forbid", change=IGNORE, treatment=PENDING, doc="What a due run does while another is active.")
+    starting_deadline_seconds: Seconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="A run that cannot start by then is missed.")
+    missed_run_policy: Literal["skip", "run_latest", "run_all"] = spec_field("run_latest", change=IGNORE, treatment=PENDING, doc="What follows an outage.")
+    backoff_limit: int = spec_field(0, change=IGNORE, treatment=PENDING, ge=0, le=100, doc="Retries of a failed run.")
+    run_now: RunNow = spec_field(RunNow, change=NONE, treatment=PENDING, doc="What `flinkctl run --now` writes.")
+
+
+class SavepointRetention(_Part):
+    """Which savepoints are kept."""
+
+    count: int = spec_field(10, change=IGNORE, treatment=PENDING, ge=1, le=10_000, doc="Newest savepoints kept.")
+    days: int = spec_field(7, change=IGNORE, treatment=PENDING, ge=1, le=3650, doc="Savepoints younger than this are kept.")
+
+
+class StreamConfig(_Part):
+    """How a streaming job checkpoints."""
+
+    savepoint_trigger_interval: Milliseconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Time between periodic savepoints, ms.")
+    checkpoint_timeout: Milliseconds | None = spec_field(None, change=UPGRADE, doc="A checkpoint that takes longer fails, ms.")
+    min_pause_between_checkpoints: Annotated[int, Field(ge=0, le=_DURATION_MS_MAX)] | None = spec_field(None, change=UPGRADE, doc="Least time between two checkpoints, ms.")
+    max_concurrent_checkpoints: int | None = spec_field(None, change=UPGRADE, ge=1, le=1000, doc="Checkpoints under way at once.")
+    savepoint_retention: SavepointRetention = spec_field(SavepointRetention, change=IGNORE, treatment=PENDING, doc="Which savepoints are kept.")
+
+
+class Advanced(_Part):
+    """Settings for experts."""
+
+    classloader_resolve_order: Literal["parent-first", "child-first"] | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's.")
+    classloader_cache_mode: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's.")
+    network_buffer_timeout: Annotated[int, Field(ge=-1, le=_DURATION_MS_MAX)] | None = spec_field(None, change=UPGRADE, doc="Longest wait before a network buffer is flushed, ms.")
+    taskmanager_heap_size: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Heap that TaskManagers must have.")
+
+
+class JobSpec(_Part):
+    """A job as its team wants it."""
+
+    job_id: Annotated[str, StringConstraints(max_length=127)] = spec_field(change=NONE, doc="name or namespace/name.")
+    labels: Mapping[
+        Annotated[str, StringConstraints(min_length=1, max_length=63)], Annotated[str, StringConstraints(max_length=256)]
+    ] = spec_field({}, change=IGNORE, max_length=64, doc="Free text for people and tools.")
+    job_type: JobType = spec_field(change=REDEPLOY, strict=False, doc="stream or batch.")
+    cluster: Annotated[str, StringConstraints(max_length=63)] = spec_field("default", change=REDEPLOY, doc="Name of a registered cluster.")
+    state: DesiredState = spec_field(DesiredState.RUNNING, change=NONE, strict=False, doc="running or suspended.")
+    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = spec_field(change=UPGRADE, doc="Key in the artifact bucket.")
+    artifact_type: ArtifactType | None = spec_field(None, change=UPGRADE, strict=False, doc="jar, pyflink or sql; inferred from the suffix.")
+    artifact_signature: str | None = spec_field(None, change=IGNORE, doc="Pin: sha256: and the digest of exactly the bytes to run.")
+    entry_class: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$", max_length=512)] | None = spec_field(
+        None, change=UPGRADE, doc="Main class; the jar's manifest names it otherwise."
+    )
+    deployment: Deployment = spec_field(Deployment, change=IGNORE, doc="How the job runs and changes.")
+    resources: Resources = spec_field(Resources, change=IGNORE, doc="What it needs of the cluster.")
+    security: Security = spec_field(Security, change=IGNORE, doc="What it needs of the connection.")
+    monitoring: Monitoring = spec_field(Monitoring, change=IGNORE, doc="What is watched.")
+    args: tuple[Annotated[str, StringConstraints(max_length=4096)], ...] = spec_field(
+        (), change=UPGRADE, strict=False, max_length=256, doc="Arguments of the program."
+    )
+    env_vars: Mapping[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")], Annotated[str, StringConstraints(max_length=4096)]
+    ] = spec_field({}, change=UPGRADE, max_length=128, doc="Global job parameters; no process environment.")
+    batch_config: BatchConfig = spec_field(BatchConfig, change=IGNORE, doc="When a batch job runs.")
+    stream_config: StreamConfig = spec_field(StreamConfig, change=IGNORE, doc="How a streaming job checkpoints.")
+    advanced: Advanced = spec_field(Advanced, change=IGNORE, doc="Settings for experts.")
+
+    @field_validator("job_id")
+    @classmethod
+    def _is_a_name(cls, text: str) -> str:
+        JobName.parse(text)
+        return text
+
+    @field_validator("cluster")
+    @classmethod
+    def _names_a_cluster(cls, text: str) -> str:
+        if not NAME.fullmatch(text):
+            raise ValueError("a cluster is named by lower-case letters, digits and inner hyphens; a spec can carry no address")
+        return text
+
+    @field_validator("artifact_path")
+    @classmethod
+    def _is_a_key(cls, text: str) -> str:
+        _path(text)
+        if text.startswith("/") or text.endswith("/") or "//" in text or "://" in text:
+            raise ValueError("write the object's key, such as artifacts/etl.jar, without bucket, scheme or empty parts")
+        return text
+
+    @field_validator("artifact_signature")
+    @classmethod
+    def _is_a_digest(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_digest(text)
+        return text
+
+    @field_validator("args", mode="after")
+    @classmethod
+    def _are_plain(cls, args: tuple[str, ...]) -> tuple[str, ...]:
+        if any("\x00" in arg for arg in args):
+            raise ValueError("NUL characters are not allowed")
+        return args
+
+    @field_validator("state")
+    @classmethod
+    def _can_be_asked(cls, state: DesiredState) -> DesiredState:
+        if state is DesiredState.DELETED:
+            raise ValueError("remove the item to delete the job (flinkctl delete)")
+        return state
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "JobSpec":
+        name = JobName.parse(self.job_id)
+        if namespace_of_key(self.artifact_path) != name.namespace:
+            raise ValueError(f"artifact_path: namespace {name.namespace} owns only the keys under {name.artifact_prefix}")
+        kind = self.artifact_type or _TYPE_BY_SUFFIX.get(self.artifact_path.rpartition(".")[2].lower())
+        if kind is None:
+            raise ValueError("artifact_type: cannot be inferred from the suffix; write artifact_type: jar")
+        if kind is not ArtifactType.JAR:
+            raise ValueError(f"artifact_type: {kind} cannot be deployed by this version; only jar can")
+        if self.job_type is JobType.BATCH:
+            raise ValueError("job_type: batch cannot be deployed by this version; only stream can")
+        return self
+
+    @property
+    def name(self) -> JobName:
+        """Namespace and name."""
+        return JobName.parse(self.job_id)
+
+    @property
+    def pinned_digest(self) -> str | None:
+        """Hex digits of the pinned SHA-256, if any."""
+        return None if self.artifact_signature is None else parse_digest(self.artifact_signature)
+
+
+_TYPE_BY_SUFFIX = {"jar": ArtifactType.JAR, "py": ArtifactType.PYFLINK, "zip": ArtifactType.PYFLINK, "sql": ArtifactType.SQL}
+
+
+@dataclass(frozen=True)
+class ValidSpec:
+    """A spec item that can be acted on."""
+
+    spec: JobSpec
+    spec_hash: str
+    """Over the item as written."""
+    revision_hash: str
+    """Over what makes a revision: wishes of their own (state, nonces) left out."""
+    fingerprints: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InvalidSpec:
+    """A spec item that cannot; `faults` names everything that is wrong with it."""
+
+    spec_hash: str
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoSpec:
+    """The item is not there: the job is to be deleted."""
+
+
+@dataclass(frozen=True)
+class AbandonedSpec:
+    """`{job_id, state: abandoned}`: a delete that cannot end is to be ended all the same."""
+
+    spec_hash: str
+
+
+SpecView: TypeAlias = ValidSpec | InvalidSpec | NoSpec | AbandonedSpec
+
+
+def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
+    """Judge a spec item as it was read. Never raises, whatever the item holds."""
+    if item is None:
+        return NoSpec()
+    # Binary and sets are no JSON; the model refuses them below, with their path.
+    canonical = canonical_json(item)
+    spec_hash = _digest(canonical)
+    if dict(item) == {"job_id": job_id, "state": DesiredState.ABANDONED.value}:
+        return AbandonedSpec(spec_hash)
+    size = len(canonical.encode("utf-8", "surrogatepass"))
+    if size > MAX_SPEC_BYTES:
+        return InvalidSpec(spec_hash, (f"item: {size} bytes as canonical JSON; at most {MAX_SPEC_BYTES} are allowed",))
+    try:
+        spec = JobSpec.model_validate(item)
+    except ValidationError as error:
+        return InvalidSpec(spec_hash, _faults(error))
+    if spec.state is DesiredState.ABANDONED:
+        return InvalidSpec(spec_hash, ("state: abandoned stands alone with job_id, after a delete that cannot end",))
+    return ValidSpec(
+        spec=spec,
+        spec_hash=spec_hash,
+        revision_hash=_digest(canonical_json(_part_of(spec, {change for change in SpecChange if change is not NONE}))),
+        fingerprints={
+            change.name: _digest(canonical_json(_part_of(spec, {change})))[:16] for change in SpecChange if change is not NONE
+        },
+        warnings=tuple(sorted(_pending(item))),
+    )
+
+
+def canonical_json(document: object) -> str:
+    """Write JSON in the one form that is hashed: sorted keys, no white space; what JSON cannot hold as its `ascii`."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=ascii)
+
+
+def field_paths(model: type[BaseModel] = JobSpec, prefix: str = "") -> Iterator[tuple[str, SpecChange, Treatment, str]]:
+    """List every field of the contract with its change class, treatment and description, depth first."""
+    for name, info in model.model_fields.items():
+        path = f"{prefix}{info.alias or name}"
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from field_paths(inner, f"{path}.")
+            continue
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)  # every field is declared by spec_field
+        yield path, SpecChange[str(extra["change"])], Treatment(str(extra["treatment"])), info.description or ""
+
+
+def _part_of(spec: JobSpec, changes: set[SpecChange]) -> dict[str, Any]:
+    document = spec.model_dump(mode="json", by_alias=True)
+    return {path: _at(document, path) for path, change, _, _ in _FIELDS if change in changes}
+
+
+def _pending(item: Mapping[str, Any]) -> Iterator[str]:
+    for path, _, treatment, _ in _FIELDS:
+        if treatment is Treatment.PENDING and _at(item, path) is not None:
+            yield path
+    if _at(item, "deployment.upgrade_mode") == UpgradeMode.BLUE_GREEN:
+        yield "deployment.upgrade_mode"
+
+
+def _at(document: Any, path: str) -> Any:
+    for part in path.split("."):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(part)
+    return document
+
+
+def _faults(error: ValidationError) -> tuple[str, ...]:
+    details = error.errors(include_url=False, include_context=False)
+    faults = list(dict.fromkeys(_fault(detail) for detail in details))
+    if len(faults) > MAX_FAULTS:
+        faults[MAX_FAULTS:] = [f"and {len(faults) - MAX_FAULTS} more"]
+    return tuple(faults)
+
+
+def _fault(detail: Any) -> str:
+    path = ".".join(_part(part) for part in detail["loc"])
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{path}: is required"
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: is no field of a spec"
+    got = detail["input"]
+    if not path:
+        return _CONTROL.sub("?", message)[:300]
+    if isinstance(got, str | int | float | bool) and detail["type"] != "value_error":
+        message = f"{message}, not {shown(str(got), 60)}"
+    return _CONTROL.sub("?", f"{path}: {message[:1].lower()}{message[1:]}")[:300]
+
+
+def _part(part: object) -> str:
+    text = str(part)
+    return text if re.fullmatch(r"[\w.-]{1,64}", text) else shown(text, 40)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_FIELDS = tuple(field_paths())
