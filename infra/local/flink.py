@@ -162,14 +162,15 @@ class FlinkCluster:
         process = self._taskmanager(number)
         if process.is_running():
             return
-        before = self._count_taskmanagers()
+        # After a kill the old entry stays listed until its heartbeat times out, so a count would not do.
+        before = self._taskmanagers_with_slots()
         heap = (
             f"-Xmx{self.config.taskmanager_heap_mb}m",
             f"-XX:MaxDirectMemorySize={self.config.network_mb + 128}m",
             "-XX:MaxMetaspaceSize=512m",
         )
         self._launch(process, heap, TASKMANAGER_CLASS, self._memory())
-        self._await(process, lambda: self._count_taskmanagers() > before, "register its slots")
+        self._await(process, lambda: self._taskmanagers_with_slots() > before, "register its slots")
 
     def kill_taskmanager(self, number: int = 0) -> None:
         """End a TaskManager as a crash would."""
@@ -184,10 +185,14 @@ class FlinkCluster:
         answer: dict[str, Any] | None = get_json(self.config.rest_port, "/overview")
         return answer
 
-    def _count_taskmanagers(self) -> int:
-        """Count by heartbeat address: after a kill the old entry stays in `/overview` until its heartbeat times out."""
-        answer = get_json(self.config.rest_port, "/taskmanagers")
-        return len(answer["taskmanagers"]) if answer else 0
+    def wait_for_slots(self, count: int = 1, *, timeout_seconds: float = START_TIMEOUT_SECONDS) -> bool:
+        """Wait until so many slots are offered, as after a JobManager's restart; say whether they are."""
+        return wait_until(lambda: (self.overview() or {}).get("slots-total", 0) >= count, timeout_seconds)
+
+    def _taskmanagers_with_slots(self) -> set[str]:
+        """Return the ids of those that have reported; one that has only registered lists no slots yet."""
+        answer = get_json(self.config.rest_port, "/taskmanagers") or {"taskmanagers": []}
+        return {entry["id"] for entry in answer["taskmanagers"] if entry["slotsNumber"] > 0}
 
     def _jobmanager(self) -> BackgroundProcess:
         return BackgroundProcess("jobmanager", self.config.directory)
