@@ -1,0 +1,83 @@
+"""What `ArtifactObjects` promises."""
+
+import hashlib
+
+import pytest
+
+from flink_controller.domain.errors import NotFoundError
+from tests.contract.worlds import AwsWorld, World
+
+KEY = "artifacts/ü b+c.jar"
+
+
+def test_an_object_that_nobody_uploaded_is_none(world: World) -> None:
+    assert world.objects.latest(world.bucket, KEY) is None
+    assert world.objects.read(world.bucket, KEY, limit_bytes=10) is None
+
+
+def test_the_newest_version_is_the_latest(world: World) -> None:
+    world.upload(KEY, b"one")
+    version_id = world.upload(KEY, b"three")
+
+    found = world.objects.latest(world.bucket, KEY)
+
+    assert found is not None
+    assert (world.bucket, KEY, version_id, 5) == (found.bucket, found.key, found.version_id, found.size_bytes)
+    assert found.uploaded_at.tzinfo is not None
+    assert 0 == found.uploaded_at.microsecond
+
+
+def test_every_version_can_be_read(world: World) -> None:
+    first = world.upload(KEY, b"one")
+    second = world.upload(KEY, b"two")
+
+    with world.objects.open(world.bucket, KEY, first) as old, world.objects.open(world.bucket, KEY, second) as new:
+        assert (b"one", b"two") == (old.read(), new.read())
+
+
+def test_a_deleted_object_is_none_and_its_versions_stay(world: World) -> None:
+    version_id = world.upload(KEY, b"one")
+    world.delete_object(KEY)
+
+    assert world.objects.latest(world.bucket, KEY) is None
+    assert world.objects.read(world.bucket, KEY, limit_bytes=10) is None
+    with world.objects.open(world.bucket, KEY, version_id) as body:
+        assert b"one" == body.read()
+
+
+def test_a_version_that_does_not_exist_is_not_found(world: World) -> None:
+    world.upload(KEY, b"one")
+
+    with pytest.raises(NotFoundError):
+        world.objects.open(world.bucket, KEY, "0" * 32)
+    with pytest.raises(NotFoundError):
+        world.objects.open(world.bucket, "artifacts/absent.jar", "0" * 32)
+
+
+def test_a_large_object_is_streamed_whole(world: World) -> None:
+    content = bytes(range(256)) * 4096 * 5
+    version_id = world.upload(KEY, content)
+    digest = hashlib.sha256()
+
+    with world.objects.open(world.bucket, KEY, version_id) as body:
+        while chunk := body.read(100_000):
+            digest.update(chunk)
+
+    assert hashlib.sha256(content).hexdigest() == digest.hexdigest()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 1), (10, 10), (11, 11), (12, 11), (5000, 11)])
+def test_a_small_object_is_read_up_to_one_byte_beyond_the_limit(world: World, size: int, expected: int) -> None:
+    world.upload(KEY, b"x" * size)
+
+    found = world.objects.read(world.bucket, KEY, limit_bytes=10)
+
+    assert b"x" * expected == found
+
+
+def test_a_delete_marker_is_no_version_to_open(aws_world: AwsWorld) -> None:
+    aws_world.upload(KEY, b"one")
+    marker = aws_world.delete_object(KEY)
+
+    with pytest.raises(NotFoundError):
+        aws_world.objects.open(aws_world.bucket, KEY, marker or "")

@@ -1,0 +1,163 @@
+"""What `Registry` and `EditableRegistry` promise."""
+
+from typing import Any
+
+import pytest
+
+from flink_controller.domain.artifact import KeyAlgorithm, KeyStatus, TrustedKey
+from flink_controller.domain.cluster import Auth
+from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.status import Pause
+from tests.contract.samples import CLUSTER
+from tests.contract.worlds import NOW, AwsWorld, World
+
+KEY = TrustedKey(
+    key_id="team",
+    algorithm=KeyAlgorithm.ED25519,
+    public_key="-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n",
+    namespaces=("default", "data"),
+    prefixes=("shared/",),
+    status=KeyStatus.RETIRING,
+    not_before=NOW,
+)
+PLAIN_CLUSTER = {
+    "url": {"S": "http://flink:8081"},
+    "savepoint_root": {"S": "s3://state/savepoints"},
+    "checkpoint_root": {"S": "s3://state/checkpoints"},
+}
+
+
+def put_by_hand(world: AwsWorld, partition_key: str, attributes: dict[str, Any]) -> None:
+    world.dynamodb.put_item(
+        TableName=world.state_table, Item={"pk": {"S": partition_key}, "sk": {"S": "ITEM"}, **attributes}
+    )
+
+
+def test_a_cluster_that_nobody_registered_is_none(world: World) -> None:
+    assert world.registry.cluster("absent") is None
+
+
+def test_a_registered_cluster_is_read_back(world: World) -> None:
+    cluster = CLUSTER.model_copy(
+        update={"auth": Auth.BEARER, "secret": "arn:x", "heartbeat_timeout_s": 12.5, "high_availability": True}
+    )
+
+    world.registry.put_cluster(cluster)
+
+    assert cluster == world.registry.cluster("default")
+    assert [cluster] == world.registry.clusters()
+
+
+def test_registering_again_replaces(world: World) -> None:
+    world.registry.put_cluster(CLUSTER)
+    world.registry.put_cluster(CLUSTER.model_copy(update={"url": "http://other:8081"}))
+
+    assert ["http://other:8081"] == [found.url for found in world.registry.clusters()]
+
+
+def test_a_removed_cluster_is_gone_and_removing_twice_is_harmless(world: World) -> None:
+    world.registry.put_cluster(CLUSTER)
+
+    world.registry.delete_cluster("default")
+    world.registry.delete_cluster("default")
+
+    assert world.registry.cluster("default") is None
+    assert [] == world.registry.clusters()
+
+
+def test_a_malformed_cluster_is_refused_by_name_and_left_out_of_lists(world: World) -> None:
+    world.registry.put_cluster(CLUSTER)
+    world.registry.put_cluster(CLUSTER.model_copy(update={"name": "broken"}))
+    world.spoil_cluster("broken")
+
+    with pytest.raises(RejectedError, match="CLUSTER#broken"):
+        world.registry.cluster("broken")
+    assert ["default"] == [found.name for found in world.registry.clusters()]
+
+
+def test_every_fault_of_a_malformed_cluster_is_named(aws_world: AwsWorld) -> None:
+    aws_world.registry.put_cluster(CLUSTER)
+    aws_world.spoil_cluster("default")
+
+    with pytest.raises(RejectedError) as caught:
+        aws_world.registry.cluster("default")
+
+    assert "colour" in str(caught.value)
+    assert "heartbeat_timeout_s" in str(caught.value)
+
+
+def test_a_key_is_read_back(world: World) -> None:
+    world.registry.put_key(KEY)
+
+    assert KEY == world.registry.key("team")
+    assert [KEY] == world.registry.keys()
+    assert world.registry.key("absent") is None
+
+
+def test_pauses_come_and_go(world: World) -> None:
+    world.registry.put_pause(Pause(scope="namespace/data", reason="migration"))
+    world.registry.put_pause(Pause(scope="all"))
+    world.registry.delete_pause("all")
+    world.registry.delete_pause("all")
+
+    assert [Pause(scope="namespace/data", reason="migration")] == world.registry.pauses()
+
+
+def test_kinds_do_not_mix(world: World) -> None:
+    world.registry.put_cluster(CLUSTER)
+    world.registry.put_pause(Pause(scope="default"))
+
+    assert [] == world.registry.keys()
+    assert world.registry.key("default") is None
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\x00b", "#"], ids=["long", "control", "hash"])
+def test_any_text_can_be_looked_up(world: World, name: str) -> None:
+    assert world.registry.cluster(name) is None
+    assert world.registry.key(name) is None
+
+
+def test_an_item_written_by_hand_needs_no_name_of_its_own(aws_world: AwsWorld) -> None:
+    put_by_hand(aws_world, "CLUSTER#default", PLAIN_CLUSTER)
+
+    assert CLUSTER == aws_world.registry.cluster("default")
+
+
+def test_an_item_copied_by_hand_is_called_as_its_key_says(aws_world: AwsWorld) -> None:
+    put_by_hand(aws_world, "CLUSTER#copy", {**PLAIN_CLUSTER, "kind": {"S": "CLUSTER"}, "name": {"S": "copy"}})
+
+    assert ["copy"] == [found.name for found in aws_world.registry.clusters()]
+
+
+def test_a_string_set_written_by_hand_is_taken_for_a_list(aws_world: AwsWorld) -> None:
+    attributes = {
+        "algorithm": {"S": "ed25519"},
+        "public_key": {"S": "pem"},
+        "namespaces": {"SS": ["default", "data"]},
+    }
+    put_by_hand(aws_world, "KEY#team", attributes)
+
+    key = aws_world.registry.key("team")
+
+    assert key is not None
+    assert ("data", "default") == key.namespaces
+
+
+def test_a_date_without_its_time_zone_is_refused(aws_world: AwsWorld) -> None:
+    attributes = {
+        "algorithm": {"S": "ed25519"},
+        "public_key": {"S": "pem"},
+        "not_after": {"S": "2026-03-01T00:00:00"},
+    }
+    put_by_hand(aws_world, "KEY#team", attributes)
+
+    with pytest.raises(RejectedError, match="not_after"):
+        aws_world.registry.key("team")
+
+
+def test_a_malformed_pause_pauses(aws_world: AwsWorld) -> None:
+    put_by_hand(
+        aws_world, "PAUSE#all", {"kind": {"S": "PAUSE"}, "name": {"S": "all"}, "reason": {"N": "1"}, "who": {"S": "me"}}
+    )
+
+    assert ["all"] == [found.scope for found in aws_world.registry.pauses()]
