@@ -1,42 +1,41 @@
 """What each kind of access means in IAM: which actions on which resource, and nothing beyond.
 
+The actions are the adapters' own: each names what its calls need, so a new call and its permission change in one place.
 Nothing here calls the CDK's `grant_*` shortcuts, which give whole families of actions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from aws_cdk import Aws
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
+from flink_controller.adapters import (
+    dynamodb_artifacts,
+    dynamodb_registry,
+    dynamodb_specs,
+    dynamodb_statuses,
+    s3_artifacts,
+    s3_state,
+    sqs_follow_ups,
+)
+from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
 
 from infra.functions import Access
 from infra.messaging import Messaging
-from infra.storage import BY_ARTIFACT, BY_DUE, BY_KIND, Storage
+from infra.storage import BY_DUE, Storage
 
 OPERATORS_KEYS: Final = ("CLUSTER#*", "KEY#*", "POLICY#*", "PAUSE#*")
 """Partition keys of what operators write and the controller only reads."""
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
 """Partition keys of the records of artifact versions."""
 
-_SPEC_READ: Final = frozenset({"dynamodb:GetItem"})
-_SPEC_SCAN: Final = frozenset({"dynamodb:Scan"})
-_STATE_READ: Final = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
-_STATE_WRITE: Final = frozenset(
-    {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}
-)
-_REGISTRY_READ: Final = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
-_ARTIFACT_RECORD_WRITE: Final = frozenset({"dynamodb:PutItem", "dynamodb:UpdateItem"})
-_ARTIFACT_READ: Final = frozenset({"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"})
-_SAVED_STATE_READ: Final = frozenset({"s3:GetObject", "s3:ListBucket"})
-_FOLLOW_UP_SEND: Final = frozenset({"sqs:SendMessage"})
 _ALERT_PUBLISH: Final = frozenset({"sns:Publish"})
 _QUEUE_DEPTH: Final = frozenset({"sqs:GetQueueAttributes"})
 _INDEX_READ: Final = frozenset({"dynamodb:Query"})
-
 _STREAM_READ: Final = frozenset(
     {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 )
@@ -51,50 +50,77 @@ class Resources:
     state_buckets: Sequence[str]
 
 
-def statements(access: Access, resources: Resources) -> list[iam.PolicyStatement]:
-    """Spell one kind of access out."""
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """Actions on resources, possibly bound to partition keys."""
+
+    actions: Iterable[str]
+    resources: Sequence[str]
+    conditions: Mapping[str, Any] | None = None
+
+    def statement(self) -> iam.PolicyStatement:
+        """Say it to IAM."""
+        return iam.PolicyStatement(
+            actions=sorted(self.actions), resources=list(self.resources), conditions=self.conditions
+        )
+
+
+def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
+    """Spell every kind of access out."""
     storage, messaging = resources.storage, resources.messaging
-    state = storage.state.table_arn
-    match access:
-        case Access.READ_SPECS:
-            return [_allow(_SPEC_READ, storage.specs.table_arn)]
-        case Access.SCAN_SPECS:
-            return [_allow(_SPEC_SCAN, storage.specs.table_arn)]
-        case Access.READ_STATE:
-            return [_allow(_STATE_READ, state)]
-        case Access.WRITE_JOB_RECORDS:
-            return [_allow(_STATE_WRITE, state, conditions=_keys("StringNotLike", *OPERATORS_KEYS, *ARTIFACT_KEYS))]
-        case Access.WRITE_ARTIFACT_RECORDS:
-            return [_allow(_ARTIFACT_RECORD_WRITE, state, conditions=_keys("StringLike", *ARTIFACT_KEYS))]
-        case Access.READ_REGISTRY:
-            return [
-                _allow(_REGISTRY_READ, state, conditions=_keys("StringLike", *OPERATORS_KEYS)),
-                _allow(_INDEX_READ, _index(storage.state, BY_KIND)),
-            ]
-        case Access.FIND_JOBS_BY_ARTIFACT:
-            return [_allow(_INDEX_READ, _index(storage.state, BY_ARTIFACT))]
-        case Access.FIND_DUE_JOBS:
-            return [_allow(_INDEX_READ, _index(storage.state, BY_DUE))]
-        case Access.READ_ARTIFACTS:
-            return _bucket(_ARTIFACT_READ, storage.artifacts.bucket_arn)
-        case Access.READ_SAVED_STATE:
-            arns = [f"arn:{Aws.PARTITION}:s3:::{bucket}" for bucket in resources.state_buckets]
-            return _bucket(_SAVED_STATE_READ, *arns) if arns else []
-        case Access.SEND_FOLLOW_UPS:
-            return [_allow(_FOLLOW_UP_SEND, messaging.follow_ups.queue_arn)]
-        case Access.PUBLISH_ALERTS:
-            return [_allow(_ALERT_PUBLISH, messaging.alerts.topic_arn)]
-        case Access.READ_QUEUE_DEPTH:
-            return [_allow(_QUEUE_DEPTH, messaging.follow_ups.queue_arn)]
-    assert_never(access)
+    specs, state, artifacts = storage.specs.table_arn, storage.state.table_arn, storage.artifacts.bucket_arn
+    state_buckets = [f"arn:{Aws.PARTITION}:s3:::{bucket}" for bucket in resources.state_buckets]
+    by_kind = Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_KIND)])
+    return {
+        Access.READ_SPECS: [Grant(actions=dynamodb_specs.READ_ACTIONS, resources=[specs])],
+        Access.SCAN_SPECS: [Grant(actions=dynamodb_specs.SCAN_ACTIONS, resources=[specs])],
+        Access.READ_STATE: [Grant(actions=dynamodb_statuses.READ_ACTIONS, resources=[state])],
+        Access.LIST_JOBS: [by_kind],
+        Access.WRITE_JOB_RECORDS: [
+            Grant(
+                actions=dynamodb_statuses.WRITE_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringNotLike", *OPERATORS_KEYS, *ARTIFACT_KEYS),
+            )
+        ],
+        Access.READ_ARTIFACT_RECORDS: [
+            Grant(
+                actions=dynamodb_artifacts.READ_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *ARTIFACT_KEYS),
+            )
+        ],
+        Access.WRITE_ARTIFACT_RECORDS: [
+            Grant(
+                actions=dynamodb_artifacts.WRITE_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *ARTIFACT_KEYS),
+            )
+        ],
+        Access.READ_REGISTRY: [
+            Grant(
+                actions=dynamodb_registry.READ_ACTIONS - _INDEX_READ,
+                resources=[state],
+                conditions=_keys("StringLike", *OPERATORS_KEYS),
+            ),
+            by_kind,
+        ],
+        Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_ARTIFACT)])],
+        Access.FIND_DUE_JOBS: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_DUE)])],
+        Access.READ_ARTIFACTS: _on_buckets(s3_artifacts.READ_ACTIONS, artifacts),
+        Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
+        Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
+        Access.PUBLISH_ALERTS: [Grant(actions=_ALERT_PUBLISH, resources=[messaging.alerts.topic_arn])],
+        Access.READ_QUEUE_DEPTH: [Grant(actions=_QUEUE_DEPTH, resources=[messaging.follow_ups.queue_arn])],
+    }
 
 
-def stream_statement(table: dynamodb.Table) -> iam.PolicyStatement:
+def stream_grant(table: dynamodb.Table) -> Grant:
     """Say what Lambda's poller needs on a table's stream; the CDK's own grant would list every stream of the account."""
     arn = table.table_stream_arn
     if arn is None:
         raise ValueError(f"{table.node.path} has no stream")
-    return _allow(_STREAM_READ, arn)
+    return Grant(actions=_STREAM_READ, resources=[arn])
 
 
 class OperatorsPolicy(Construct):
@@ -107,31 +133,38 @@ class OperatorsPolicy(Construct):
         self, scope: Construct, construct_id: str, *, storage: Storage, health_url: lambda_.IFunctionUrl
     ) -> None:
         super().__init__(scope, construct_id)
+        state = storage.state.table_arn
+        granted = (
+            Grant(actions=dynamodb_statuses.READ_ACTIONS, resources=[state]),
+            Grant(actions=_INDEX_READ, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
+            Grant(
+                # Whoever mends an item by hand updates it.
+                actions=dynamodb_registry.WRITE_ACTIONS | {"dynamodb:UpdateItem"},
+                resources=[state],
+                conditions=_keys("StringLike", *OPERATORS_KEYS),
+            ),
+            Grant(
+                actions=dynamodb_specs.READ_ACTIONS | dynamodb_specs.SCAN_ACTIONS,
+                resources=[storage.specs.table_arn],
+            ),
+        )
         self.policy = iam.ManagedPolicy(
             self,
             "Policy",
             description="Register clusters, keys, policies and pauses; read the controller's state and its health.",
-            statements=[
-                _allow(_STATE_READ, storage.state.table_arn, _index(storage.state, BY_KIND)),
-                _allow(_STATE_WRITE, storage.state.table_arn, conditions=_keys("StringLike", *OPERATORS_KEYS)),
-                _allow(_SPEC_READ | _SPEC_SCAN, storage.specs.table_arn),
-            ],
+            statements=[grant.statement() for grant in granted],
         )
         health_url.grant_invoke_url(self.policy)
 
 
-def _allow(
-    actions: Iterable[str], *resources: str, conditions: Mapping[str, Any] | None = None
-) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=sorted(actions), resources=list(resources), conditions=conditions)
-
-
-def _bucket(actions: frozenset[str], *bucket_arns: str) -> list[iam.PolicyStatement]:
+def _on_buckets(actions: frozenset[str], *bucket_arns: str) -> list[Grant]:
     """Split actions between buckets and their objects: IAM ignores an action on the wrong kind of resource."""
+    if not bucket_arns:
+        return []
     on_bucket = {action for action in actions if action.startswith("s3:List")}
     return [
-        _allow(actions - on_bucket, *(f"{arn}/*" for arn in bucket_arns)),
-        _allow(on_bucket, *bucket_arns),
+        Grant(actions=actions - on_bucket, resources=[f"{arn}/*" for arn in bucket_arns]),
+        Grant(actions=on_bucket, resources=bucket_arns),
     ]
 
 

@@ -27,17 +27,15 @@ def build(app: cdk.App) -> FlinkJobControllerStack:
     return stack
 
 
-def main() -> int:
+def main() -> None:
     """Synthesize, or say in one message why the configuration cannot be."""
     app = cdk.App()
     try:
         build(app)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))
     app.synth()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

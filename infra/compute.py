@@ -12,7 +12,7 @@ from constructs import Construct
 
 from infra.config import DeploymentConfig, FunctionOverride
 from infra.functions import RECONCILER, FunctionSpec
-from infra.layers import ROOT, Layers, Target
+from infra.layers import ROOT, Target
 from infra.messaging import Messaging
 from infra.storage import Storage
 

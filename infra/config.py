@@ -120,23 +120,25 @@ class DeploymentConfig:
         except ValidationError as error:
             faults = [*(_fault(detail) for detail in error.errors()), *faults]
         else:
-            faults = [*config._faults(), *faults]
+            faults = [*_contradictions(config), *faults]
         if faults:
             raise ConfigError(f"environment {name!r} is not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
         return config
 
-    def _faults(self) -> list[str]:
-        """List what each field's own rule cannot see."""
-        functions = {row.name for row in FUNCTIONS}
-        faults = [
-            f"function_overrides.{name}: there is no such function; there are {', '.join(sorted(functions))}"
-            for name in sorted(set(self.function_overrides) - functions)
-        ]
-        if self.environment is Environment.PROD and not (self.retain_data and self.deletion_protection):
-            faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
-        if self.is_local == (HOST not in {self.python_version, self.architecture}):
-            faults.append("python_version, architecture: `host` is for local, which runs functions on this machine, and only for it")
-        return faults
+
+def _contradictions(config: DeploymentConfig) -> list[str]:
+    """List what each field's own rule cannot see."""
+    functions = {row.name for row in FUNCTIONS}
+    faults = [
+        f"function_overrides.{name}: there is no such function; there are {', '.join(sorted(functions))}"
+        for name in sorted(set(config.function_overrides) - functions)
+    ]
+    if config.environment is Environment.PROD and not (config.retain_data and config.deletion_protection):
+        faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
+    on_host = {config.python_version == HOST, config.architecture == HOST}
+    if on_host != {config.is_local}:
+        faults.append("python_version, architecture: `host` is for local, which runs functions on this machine, and only for it")
+    return faults
 
 
 _TEXT: typing.Final = frozenset({"controller_id", "python_version", "architecture", "alarm_email", "log_level"})

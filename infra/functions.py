@@ -15,7 +15,9 @@ class Access(Enum):
     READ_SPECS = "read a spec by its name"
     SCAN_SPECS = "page through all specs"
     READ_STATE = "read the controller's records"
+    LIST_JOBS = "list the jobs with their summaries"
     WRITE_JOB_RECORDS = "write the controller's records, except operators' items and artifacts"
+    READ_ARTIFACT_RECORDS = "read the records of artifact versions"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
     READ_REGISTRY = "read what operators registered: clusters, keys, policies, pauses"
     FIND_JOBS_BY_ARTIFACT = "find the jobs that name an artifact"
@@ -105,7 +107,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         access=(
             Access.READ_ARTIFACTS,
             Access.READ_REGISTRY,
-            Access.READ_STATE,
+            Access.READ_ARTIFACT_RECORDS,
             Access.WRITE_ARTIFACT_RECORDS,
             Access.FIND_JOBS_BY_ARTIFACT,
             Access.SEND_FOLLOW_UPS,
@@ -144,6 +146,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         access=(
             Access.SCAN_SPECS,
             Access.READ_STATE,
+            Access.LIST_JOBS,
             Access.READ_REGISTRY,
             Access.FIND_DUE_JOBS,
             Access.SEND_FOLLOW_UPS,

@@ -120,7 +120,7 @@ class WheelsFromLock:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def try_bundle(self, output_dir: str, options: cdk.BundlingOptions | None = None, **_properties: Any) -> bool:
+    def try_bundle(self, output_dir: str, *_options: Any, **_properties: Any) -> bool:
         """Install into the asset's folder. A failure raises: there is no Docker to fall back to."""
         install_dependencies(self._target, Path(output_dir))
         return True

@@ -4,7 +4,7 @@ import aws_cdk as cdk
 from constructs import Construct
 from flink_controller import settings
 
-from infra.access import OperatorsPolicy, Resources, statements
+from infra.access import OperatorsPolicy, Resources, grants
 from infra.alarms import Alarms
 from infra.compute import ControllerFunction, Sizing, reconciler, settings_values
 from infra.config import DeploymentConfig
@@ -44,14 +44,14 @@ class FlinkJobControllerStack(cdk.Stack):
             )
             for row in FUNCTIONS
         }
-        resources = Resources(
-            storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets
+        granted = grants(
+            Resources(storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets)
         )
         self.triggers = Triggers(self, "Triggers", config=config, storage=self.storage, messaging=self.messaging)
         for function in self.functions.values():
             for access in function.row.access:
-                for statement in statements(access, resources):
-                    function.function.add_to_role_policy(statement)
+                for grant in granted[access]:
+                    function.function.add_to_role_policy(grant.statement())
             self.triggers.connect(function)
         self.operators = OperatorsPolicy(
             self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH]

@@ -10,13 +10,10 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
 
 from infra.config import DeploymentConfig
 
-BY_KIND: Final = "by_kind"
-"""Lists items of one kind by name, with the summary that lists show."""
-BY_ARTIFACT: Final = "by_artifact"
-"""Finds the jobs that name an artifact."""
 BY_DUE: Final = "by_due"
 """Finds what has to be looked at by now."""
 

@@ -13,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
 from constructs import Construct
 
-from infra.access import stream_statement
+from infra.access import stream_grant
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
 from infra.functions import FollowUps, ObjectCreated, Schedule, SignedURL, SpecStream
@@ -68,7 +68,7 @@ class Triggers(Construct):
         )
 
     def _on_spec(self, target: ControllerFunction, trigger: SpecStream) -> None:
-        target.function.add_to_role_policy(stream_statement(self._storage.specs))
+        target.function.add_to_role_policy(stream_grant(self._storage.specs).statement())
         mapping = target.function.add_event_source_mapping(
             "SpecStream",
             event_source_arn=self._storage.specs.table_stream_arn,
