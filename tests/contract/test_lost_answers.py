@@ -1,0 +1,136 @@
+"""What happens when AWS does what was asked and its answer is lost: botocore asks again, and meets our own write."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
+from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
+from flink_controller.domain.errors import StaleWriteError
+from flink_controller.domain.status import StagedJar
+from flink_controller.ports import Commit
+from tests.contract.samples import DIGEST, event, held, recorded, status, version
+from tests.contract.worlds import KNOWN_FIELDS, AwsWorld, after
+
+JAR = StagedJar(cluster="default", sha256=DIGEST, jar_id="1_a.jar", incarnation="life-1")
+
+
+def losing(world: AwsWorld, operation: str, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """Make a client that loses the first answer of an operation, and lets something happen before it asks again."""
+    client = world.client("dynamodb")
+    lost: list[str] = []
+
+    def lose(**_: object) -> float | None:
+        if lost:
+            return None
+        lost.append(operation)
+        meanwhile()
+        return 0
+
+    client.meta.events.register_first(f"needs-retry.dynamodb.{operation}", lose)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("operation", "commit"),
+    [
+        ("UpdateItem", Commit(status())),
+        ("TransactWriteItems", Commit(status(), events=(event(1),), jar=JAR)),
+    ],
+)
+def test_a_commit_whose_answer_was_lost_succeeds_once(aws_world: AwsWorld, operation: str, commit: Commit) -> None:
+    lease = held(aws_world.statuses)
+    statuses = DynamoStatusStore(losing(aws_world, operation), aws_world.state_table)
+
+    result = statuses.commit(lease, commit, release=False)
+
+    assert 1 == result.version
+    again = held(aws_world.statuses, at=1)
+    assert (status(), 1) == (again.status, again.version)
+
+
+def test_a_commit_that_released_its_lease_and_lost_its_answer_succeeds(aws_world: AwsWorld) -> None:
+    lease = held(aws_world.statuses)
+    statuses = DynamoStatusStore(losing(aws_world, "UpdateItem"), aws_world.state_table)
+
+    assert 1 == statuses.commit(lease, Commit(status()), release=True).version
+    assert 2 == held(aws_world.statuses, owner="other").fence
+
+
+def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_took_the_lease(aws_world: AwsWorld) -> None:
+    lease = held(aws_world.statuses)
+    client = losing(aws_world, "UpdateItem", lambda: held(aws_world.statuses, owner="other", at=60))
+
+    with pytest.raises(StaleWriteError):
+        DynamoStatusStore(client, aws_world.state_table).commit(lease, Commit(status()), release=False)
+
+    assert status() == aws_world.statuses.read("job")
+
+
+def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_went_on(aws_world: AwsWorld) -> None:
+    lease = held(aws_world.statuses)
+
+    def go_on() -> None:
+        aws_world.statuses.commit(
+            held(aws_world.statuses, owner="other", at=60), Commit(status(cluster="new")), release=False
+        )
+
+    client = losing(aws_world, "UpdateItem", go_on)
+
+    with pytest.raises(StaleWriteError):
+        DynamoStatusStore(client, aws_world.state_table).commit(lease, Commit(status()), release=False)
+
+    assert status(cluster="new") == aws_world.statuses.read("job")
+
+
+def test_a_lease_whose_answer_was_lost_is_held_by_its_owner(aws_world: AwsWorld) -> None:
+    statuses = DynamoStatusStore(losing(aws_world, "UpdateItem"), aws_world.state_table)
+
+    lease = held(statuses)
+
+    assert 1 == statuses.commit(lease, Commit(status()), release=False).version
+
+
+def test_a_jar_whose_deletion_lost_its_answer_is_still_given_back(aws_world: AwsWorld) -> None:
+    recorded(aws_world.statuses, Commit(status("a"), jar=JAR))
+    statuses = DynamoStatusStore(losing(aws_world, "DeleteItem"), aws_world.state_table)
+
+    assert JAR == statuses.release_jar("default", DIGEST, "a")
+
+
+def test_a_jar_that_is_claimed_while_it_is_released_stays(aws_world: AwsWorld) -> None:
+    recorded(aws_world.statuses, Commit(status("a"), jar=JAR))
+    client = losing(aws_world, "UpdateItem", lambda: recorded(aws_world.statuses, Commit(status("b"), jar=JAR)))
+
+    assert DynamoStatusStore(client, aws_world.state_table).release_jar("default", DIGEST, "a") is None
+    assert JAR == aws_world.statuses.staged_jar("default", DIGEST)
+
+
+@pytest.mark.parametrize(("item", "operation"), [({"labels": {"a": "b"}}, "PutItem"), (None, "DeleteItem")])
+def test_a_spec_whose_write_lost_its_answer_is_written(
+    aws_world: AwsWorld, item: dict[str, object] | None, operation: str
+) -> None:
+    aws_world.put_spec("job", {"job_type": "stream"})
+    specs = EditableDynamoSpecStore(losing(aws_world, operation), aws_world.spec_table, known_fields=KNOWN_FIELDS)
+
+    specs.replace("job", item, expected=specs.read("job"))
+
+    assert (None if item is None else {**item, "job_id": "job"}) == specs.read("job")
+
+
+def test_a_verdict_whose_answer_was_lost_is_recorded_when_it_is_tried_again(aws_world: AwsWorld) -> None:
+    from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
+
+    records = DynamoArtifactRecords(losing(aws_world, "TransactWriteItems"), aws_world.state_table)
+    window = timedelta(seconds=5)
+
+    try:
+        records.record(version("v1"), burst_window=window)
+    except StaleWriteError:
+        records.record(version("v1", decided_at=after(1)), burst_window=window)
+
+    head = records.head("artifacts", "artifacts/a.jar")
+    assert head is not None
+    assert version("v1") == head.admitted
