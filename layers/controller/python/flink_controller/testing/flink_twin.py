@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.cluster import Cluster
@@ -46,8 +46,10 @@ from flink_controller.testing import flink_behaviour
 from flink_controller.testing.flink_behaviour import JobBehaviour, Retention
 from flink_controller.testing.storage_twin import Snapshot, StorageTwin
 
+_T = TypeVar("_T")
 END_OF_STOP: Final = timedelta(milliseconds=20)
-"""From a stop's savepoint being complete to the job being FINISHED; a crash can fall in between."""
+"""From a stop's savepoint being complete to its trigger saying so, and again to the job being FINISHED; a crash, or a
+look, can fall in between."""
 _SUSPENDING: Final = "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint Coordinator is suspending."
 
 
@@ -65,7 +67,7 @@ class TwinOptions:
     store_duration: timedelta = timedelta(minutes=5)
     """How long the result of a trigger is remembered."""
     statistics_age: timedelta = timedelta(seconds=3)
-    """How old checkpoint statistics may be: Flink answers from a cache (`web.refresh-interval`)."""
+    """How old checkpoint statistics and root causes may be: Flink answers from caches (`web.refresh-interval`)."""
     keeps_jars: bool = False
     """Whether uploaded jars survive a JobManager (`web.upload.dir` is set)."""
     slots: int = 1000
@@ -217,6 +219,7 @@ class FlinkTwin:
         self._jars: dict[str, _Jar] = {}
         self._triggers: dict[tuple[str, str], _Trigger] = {}
         self._statistics: dict[str, tuple[datetime, Checkpoints]] = {}
+        self._causes: dict[str, tuple[datetime, str | None]] = {}
         self._calls: list[_Call] = []
         self._begin_incarnation()
 
@@ -317,17 +320,13 @@ class FlinkTwin:
             return None
         if job.behaviour.is_batch:
             return Checkpoints(is_enabled=False)
-        read_at, statistics = self._statistics.get(flink_job_id, (None, None))
-        if read_at is None or statistics is None or self._time >= read_at + self.options.statistics_age:
-            statistics = _statistics(job)
-            self._statistics[flink_job_id] = (self._time, statistics)
-        return _without_discarded(statistics, self.storage)
+        return _without_discarded(self._cached(self._statistics, job, _statistics), self.storage)
 
     def root_cause(self, flink_job_id: str) -> str | None:
         """Read why a job failed."""
         self._arrive("root_cause")
         job = self._jobs.get(flink_job_id)
-        return None if job is None else job.failure
+        return None if job is None else self._cached(self._causes, job, lambda found: found.failure)
 
     @property
     def is_up(self) -> bool:
@@ -358,6 +357,7 @@ class FlinkTwin:
         self._known = set()
         self._triggers = {}
         self._statistics = {}
+        self._causes = {}
         if not self.options.keeps_jars:
             self._jars = {}
 
@@ -458,6 +458,12 @@ class FlinkTwin:
             self._time = max(self._time, until)
         finally:
             self._is_busy = False
+
+    def _cached(self, cache: dict[str, tuple[datetime, _T]], job: _Job, read: Callable[[_Job], _T]) -> _T:
+        known = cache.get(job.id)
+        if known is None or self._time >= known[0] + self.options.statistics_age:
+            known = cache[job.id] = (self._time, read(job))
+        return known[1]
 
     def _push(self, at: datetime, effect: Callable[[], None]) -> None:
         self._event_number += 1
@@ -704,7 +710,7 @@ class FlinkTwin:
 
     def _end_of_stop(self, job: _Job, trigger: _Trigger, path: str) -> None:
         self._settle(trigger, TriggerCompleted(path))
-        self._end(job, FlinkState.FINISHED)
+        self._at(job, END_OF_STOP, lambda: self._end(job, FlinkState.FINISHED))
 
     def _freeze(self, job: _Job) -> None:
         job.base = job.progress(self._time)
