@@ -95,7 +95,7 @@ class LocalAws:
         return get_json(self.config.port, HEALTH_PATH) is not None
 
     def worker_pids(self, function_name: str) -> list[int]:
-        """Return the process ids of a function's workers, oldest first.
+        """Return the process ids of a function's workers, oldest first; the name may lack the stack's prefix.
 
         One worker serves one invocation at a time and stays for the next; there are as many as invocations that
         overlapped. See "Local emulator, measured" in docs/development.md for what happens when one is killed.
@@ -104,7 +104,7 @@ class LocalAws:
         if emulator is None:
             return []
         # A worker's script lies in a folder named after its function and eight random characters.
-        script = re.compile(rf"/ministack-lambda-{re.escape(function_name)}-[a-z0-9_]{{8}}/_worker\.py")
+        script = re.compile(rf"/ministack-lambda-(?:[a-z0-9-]+-)?{re.escape(function_name)}-[a-z0-9_]{{8}}/_worker\.py")
         workers = [child for child, command in descendants(emulator.pid) if script.search(command)]
         return [worker.pid for worker in sorted(workers, key=lambda worker: (len(worker.started), worker.started))]
 
@@ -121,7 +121,7 @@ class LocalAws:
         session = boto3.session.Session(
             aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION
         )
-        return session.client(service, endpoint_url=self.url, config=Config(proxies={}))  # type: ignore[call-overload]  # name known at run time
+        return session.client(service, endpoint_url=self.url, config=Config(proxies={}))
 
     def _environment(self) -> dict[str, str]:
         """Return all that the emulator sees, and with it every function.

@@ -21,6 +21,10 @@ from infra.local.toolchain import FlinkHome
 JOBMANAGER_CLASS: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASKMANAGER_CLASS: Final = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 ZOOKEEPER_CLASS: Final = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
+JOBMANAGER: Final = "jobmanager"
+TASKMANAGER: Final = "taskmanager"
+ZOOKEEPER: Final = "zookeeper"
+SCRATCH: Final = "tmp"
 START_TIMEOUT_SECONDS: Final = 90.0
 RPC_OFFSET: Final = 6123 - 8081
 """Distance of Flink's own default ports, kept so that stacks with different REST ports do not meet."""
@@ -96,7 +100,7 @@ class FlinkCluster:
         self.config = config
         self._progress = progress
         self._conf = config.directory / "conf"
-        self._scratch = config.directory / "tmp"
+        self._scratch = config.directory / SCRATCH
         self._logs = config.directory / "log"
 
     @property
@@ -110,7 +114,7 @@ class FlinkCluster:
         Raises:
             LocalStackError: a port is taken or a process ended; what this call started is stopped again.
         """
-        was_running = [process.is_running() for process in self._processes()]
+        was_running = [process.is_running() for process in _processes(self.config.directory)]
         try:
             with self._progress.step(f"start Flink {self.config.home.version} on {self.rest_url}"):
                 self.start_jobmanager()
@@ -122,13 +126,11 @@ class FlinkCluster:
 
     def stop(self) -> None:
         """End every process of the cluster; the state that jobs wrote stays."""
-        for process in self._processes():
-            process.stop()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        stop_cluster(self.config.directory)
 
     def is_running(self) -> bool:
         """Say whether JobManager and first TaskManager run (not whether they answer)."""
-        return self._jobmanager().is_running() and self._taskmanager(0).is_running()
+        return cluster_is_running(self.config.directory)
 
     def start_jobmanager(self) -> None:
         """Start the JobManager (and the ZooKeeper, if one is wanted); return when REST answers.
@@ -195,19 +197,13 @@ class FlinkCluster:
         return {entry["id"] for entry in answer["taskmanagers"] if entry["slotsNumber"] > 0}
 
     def _jobmanager(self) -> BackgroundProcess:
-        return BackgroundProcess("jobmanager", self.config.directory)
+        return BackgroundProcess(JOBMANAGER, self.config.directory)
 
     def _taskmanager(self, number: int) -> BackgroundProcess:
-        return BackgroundProcess(f"taskmanager-{number}", self.config.directory)
+        return BackgroundProcess(f"{TASKMANAGER}-{number}", self.config.directory)
 
     def _zookeeper(self) -> BackgroundProcess:
-        return BackgroundProcess("zookeeper", self.config.directory)
-
-    def _processes(self) -> list[BackgroundProcess]:
-        """Return TaskManagers first: they end faster while their JobManager still listens."""
-        names = sorted(record.stem for record in self.config.directory.glob("taskmanager-*.pid"))
-        taskmanagers = [BackgroundProcess(name, self.config.directory) for name in names]
-        return [*taskmanagers, self._jobmanager(), self._zookeeper()]
+        return BackgroundProcess(ZOOKEEPER, self.config.directory)
 
     def _launch(self, process: BackgroundProcess, heap: tuple[str, ...], main: str, arguments: tuple[str, ...]) -> None:
         for folder in (self._scratch, self._logs):
@@ -335,7 +331,25 @@ class FlinkCluster:
                 "high-availability.storageDir": f"file://{config.directory / 'ha'}",
                 "high-availability.cluster-id": f"/local-{config.rest_port}",
             }
-        return options | config.options
+        return {**options, **config.options}
+
+
+def stop_cluster(directory: Path) -> None:
+    """End every process of the cluster in this folder, whatever its configuration; its jobs' state stays."""
+    for process in _processes(directory):
+        process.stop()
+    shutil.rmtree(directory / SCRATCH, ignore_errors=True)
+
+
+def cluster_is_running(directory: Path) -> bool:
+    """Say whether the JobManager and the first TaskManager of this folder run."""
+    return all(BackgroundProcess(name, directory).is_running() for name in (JOBMANAGER, f"{TASKMANAGER}-0"))
+
+
+def _processes(directory: Path) -> list[BackgroundProcess]:
+    """Return TaskManagers first: they end faster while their JobManager still listens."""
+    names = [*sorted(record.stem for record in directory.glob(f"{TASKMANAGER}-*.pid")), JOBMANAGER, ZOOKEEPER]
+    return [BackgroundProcess(name, directory) for name in names]
 
 
 LOG4J: Final = """\

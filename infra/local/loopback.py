@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 
-def get_json(port: int, path: str, *, timeout_seconds: float = 5.0) -> Any:  # noqa: ANN401  # JSON of any shape
+def get_json(port: int, path: str, *, timeout_seconds: float = 5.0) -> Any:
     """Return the parsed answer, or nothing if the server does not answer with 200 yet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
     try:

@@ -79,7 +79,7 @@ class BackgroundProcess:
             # Not subprocess.Popen: the process outlives us, and Popen wants to see the end of what it started.
             pid = os.posix_spawn(
                 command[0],
-                command,
+                list(command),
                 environ,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

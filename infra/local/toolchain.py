@@ -84,14 +84,19 @@ class Toolchain:
         """
         return self._java_program("javac")
 
+    @property
+    def ministack_python(self) -> Path:
+        """Where the emulator's interpreter is, or will be."""
+        name = f"ministack-{MINISTACK_VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
+        return self._cache / name / "bin" / "python"
+
     def ministack(self) -> Path:
         """Return the Python interpreter that has the AWS emulator; it also runs the functions."""
-        root = self._cache / f"ministack-{MINISTACK_VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
-        python = root / "bin" / "python"
+        root = self.ministack_python.parents[1]
         with self._installing(root, f"install the AWS emulator (ministack {MINISTACK_VERSION})") as is_missing:
             if is_missing:
                 self._python_environment(root, f"ministack=={MINISTACK_VERSION}")
-        return python
+        return self.ministack_python
 
     def flink(self, version: str) -> FlinkHome:
         """Return Flink's libraries in the given version."""
@@ -122,13 +127,30 @@ class Toolchain:
             with self._progress.step(f"install Flink's S3 filesystem ({S3_PLUGIN})"):
                 return self._copy_plugin(maven, home.version, folder)
 
+    def node(self) -> tuple[str, str]:
+        """Return the programs `node` and `npm`.
+
+        Raises:
+            LocalStackError: one is missing, or Node is too old.
+        """
+        node, npm = self._which("node"), self._which("npm")
+        advice = f"install Node {NODE_MINIMUM} or newer"
+        if node is None or npm is None:
+            missing = "node" if node is None else "npm"
+            raise LocalStackError(f"The CDK command needs {missing}, which is not on PATH: {advice}.")
+        said = self._capture((node, "--version"), timeout_seconds=60).stdout.strip()
+        version = re.match(r"v(\d+)", said)
+        if version is None or int(version[1]) < NODE_MINIMUM:
+            raise LocalStackError(f"The CDK command needs Node {NODE_MINIMUM}, but {node} says {said!r}: {advice}.")
+        return node, npm
+
     def cdk(self) -> tuple[str, ...]:
         """Return the command that runs the CDK CLI.
 
         Raises:
             LocalStackError: Node is missing or too old, or the registry cannot be reached.
         """
-        node, npm = self._node()
+        node, npm = self.node()
         root = self._cache / f"aws-cdk-{CDK_VERSION}"
         with self._installing(root, f"install the CDK command (aws-cdk {CDK_VERSION})") as is_missing:
             if is_missing:
@@ -180,18 +202,6 @@ class Toolchain:
             words = result.stdout.strip().splitlines() or ["no version"]
             raise LocalStackError(f"Flink needs Java {JAVA_MINIMUM}, but {found} says {words[0]!r}: {advice}.")
         return Path(found)
-
-    def _node(self) -> tuple[str, str]:
-        node, npm = self._which("node"), self._which("npm")
-        advice = f"install Node {NODE_MINIMUM} or newer"
-        if node is None or npm is None:
-            missing = "node" if node is None else "npm"
-            raise LocalStackError(f"The CDK command needs {missing}, which is not on PATH: {advice}.")
-        said = self._capture((node, "--version"), timeout_seconds=60).stdout.strip()
-        version = re.match(r"v(\d+)", said)
-        if version is None or int(version[1]) < NODE_MINIMUM:
-            raise LocalStackError(f"The CDK command needs Node {NODE_MINIMUM}, but {node} says {said!r}: {advice}.")
-        return node, npm
 
     def _which(self, program: str) -> str | None:
         return shutil.which(program, path=self._environ.get("PATH"))
