@@ -316,3 +316,29 @@ class SignatureVerifier(Protocol):
 
     def verifies(self, key: TrustedKey, signature: bytes, message: bytes) -> bool:
         """Tell whether a raw signature over a message was made by a key. Never raises on bad input."""
+
+
+@dataclass(frozen=True)
+class BurnJar:
+    """The controller's own jar that uses up a Flink job id."""
+
+    content: bytes
+    sha256: str
+    entry_class: str
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that the services can reach, put together by `bootstrap`, or of twins by tests."""
+
+    clock: Clock
+    specs: SpecStore
+    statuses: StatusStore
+    registry: Registry
+    records: ArtifactRecords
+    objects: ArtifactObjects
+    storage: StateStorage
+    flink: FlinkConnections
+    follow_ups: FollowUps
+    verifier: SignatureVerifier
+    burn_jar: BurnJar

@@ -7,6 +7,8 @@ from flink_controller.domain.plan import Draft
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
 
+MISSING_LOOK = timedelta(minutes=1)
+MISSING_LOOK_LAST = timedelta(hours=1)
 BURST_LIMIT_IN_DEBOUNCES = 12
 """After this many debounce intervals (a minute by default) a burst that does not end gives its first upgrade."""
 
@@ -105,7 +107,13 @@ def _initial_path_fault(draft: Draft, spec: JobSpec) -> str | None:
 def _accept(draft: Draft, valid: ValidSpec) -> None:
     spec = valid.spec
     _want(draft, spec.state)
-    draft.set(observed_spec_hash=valid.spec_hash, rejected_spec_hash=None, job_type=spec.job_type, cluster=spec.cluster)
+    draft.set(
+        observed_spec_hash=valid.spec_hash,
+        rejected_spec_hash=None,
+        job_type=spec.job_type,
+        cluster=spec.cluster,
+        artifact_location=f"{draft.facts.policy.artifact_bucket}/{spec.artifact_path}",
+    )
     if draft.status.attempt_counter == 0:
         draft.set(initial_savepoint_path=spec.deployment.initial_savepoint_path)
     nonce = spec.deployment.restart_nonce
@@ -160,7 +168,11 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
 
 
 def _say_missing(draft: Draft, head: ArtifactHead | None, otherwise: str) -> None:
+    known = draft.status.condition("ArtifactVerified")
+    waited = draft.now - known.last_transition_time if known is not None and known.status != "True" else timedelta(0)
+    # An upload wakes the job; these rare looks only make up for a wake-up that was lost.
+    again_at = draft.now + min(max(MISSING_LOOK, waited / 2), MISSING_LOOK_LAST)
     if head is None or head.latest.verdict is Verdict.ADMITTED:
-        draft.wait("ArtifactMissing", otherwise)
+        draft.wait("ArtifactMissing", otherwise, again_at)
     else:
-        draft.wait(head.latest.reason, head.latest.message)
+        draft.wait(head.latest.reason, head.latest.message, again_at)

@@ -4,8 +4,10 @@ Asked once per attempt, when it is known to be dead. The answer is recorded befo
 location blocks and never becomes an empty start.
 """
 
+from datetime import timedelta
+
 from flink_controller.domain.actions import LoadRevision, Preparation, SearchState
-from flink_controller.domain.observation import Checkpoint, StorageUnreadable, TriggerCompleted
+from flink_controller.domain.observation import Checkpoints, StorageUnreadable, StoredState, TriggerCompleted
 from flink_controller.domain.plan import Draft, bounded
 from flink_controller.domain.spec import JobSpec, UpgradeMode
 from flink_controller.domain.status import (
@@ -35,6 +37,8 @@ def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
     match found:
         case SearchState():
             return found
+        case None:
+            return None
         case StorageUnreadable(cause=cause):
             draft.wait("StateUnknown", f"the state of {attempt.flink_job_id} cannot be found: {cause}")
             return None
@@ -51,39 +55,51 @@ def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
     return None
 
 
-def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable:
+STATISTICS_AGE = timedelta(seconds=5)
+"""How old Flink's checkpoint statistics may be: they come from a cache, of 3 s by default (`web.refresh-interval`)."""
+
+
+def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable | None:
+    """Find the newest state of a dead attempt; None: it is too early to tell."""
     if attempt.end is EndState.BURNED:
         # It never ran: what it was to start from is handed on.
         return _handover(attempt, attempt.restore_from)
-    checkpoints = draft.seen.checkpoints if draft.seen is not None and draft.job(attempt.flink_job_id) is not None else None
     trigger = draft.seen.trigger if draft.seen is not None else None
-    if attempt.end is EndState.FINISHED:
-        if checkpoints is not None:
-            saved = checkpoints.savepoint
-            if saved is not None and saved.is_stop and checkpoints.newest == saved:
-                return _handover(attempt, saved.path)
-            if isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
-                return _handover(attempt, trigger.path)
-            return _handover(attempt, None, is_end=True)
-        if isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
-            return _handover(attempt, trigger.path)
-    newest = checkpoints.newest if checkpoints is not None else None
-    if newest is not None and (attempt.retains_state or newest.is_savepoint):
-        return _handover(attempt, newest.path)
-    return _stored(draft, attempt)
-
-
-def _stored(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable:
+    if attempt.end is EndState.FINISHED and isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
+        return _handover(attempt, trigger.path)
+    listed = _listed_checkpoints(draft, attempt)
+    if listed is not None and attempt.dead_at is not None and draft.now < attempt.dead_at + STATISTICS_AGE:
+        draft.wait("StateSettling", "waiting for Flink's statistics of the last checkpoint", attempt.dead_at + STATISTICS_AGE)
+        return None
     stored = draft.facts.findings.stored.get(attempt.flink_job_id)
     if stored is None:
         return SearchState(attempt.flink_job_id, attempt.checkpoint_root, attempt.savepoint_directories)
     if isinstance(stored, StorageUnreadable):
         return stored
-    newest: Checkpoint | None = stored.newest
+    return _choose(draft, attempt, listed, stored)
+
+
+def _listed_checkpoints(draft: Draft, attempt: Attempt) -> Checkpoints | None:
+    if draft.seen is None or draft.job(attempt.flink_job_id) is None:
+        return None
+    return draft.seen.checkpoints
+
+
+def _choose(
+    draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: StoredState
+) -> Handover | StorageUnreadable:
+    """Choose among what storage holds and what Flink lists: the highest checkpoint id wins."""
+    saved = listed.savepoint if listed is not None else None
+    candidates = [*stored.checkpoints, *([saved] if saved is not None else [])]
+    newest = max(candidates, key=lambda found: found.id, default=None)
+    if attempt.end is EndState.FINISHED:
+        is_stop = saved is not None and saved.is_stop and newest is not None and newest.id == saved.id
+        if is_stop or (listed is None and newest is not None and newest.is_savepoint):
+            assert newest is not None
+            return _handover(attempt, newest.path)
+        return _handover(attempt, None, is_end=True)
     if newest is not None:
         return _handover(attempt, newest.path)
-    if attempt.end is EndState.FINISHED and not _was_stopped(draft):
-        return _handover(attempt, None, is_end=True)
     if not attempt.retains_state:
         return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
     return _handover(attempt, attempt.restore_from)

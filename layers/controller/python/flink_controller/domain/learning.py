@@ -4,7 +4,7 @@ The next attempt of a lane may start only when the current one is known to be de
 absent in the same life of the JobManager; or burned; or a new life plus quarantine. Everything else is waiting.
 """
 
-from flink_controller.domain.observation import FlinkState, JobSeen
+from flink_controller.domain.observation import FlinkState, JobSeen, NotSent
 from flink_controller.domain.plan import Draft, living
 from flink_controller.domain.status import Attempt, AttemptPhase, EndState
 
@@ -14,7 +14,11 @@ BURN_JOB_NAME = "flinkctl-burn"
 def learn(draft: Draft) -> None:
     """Take what the cluster lists into the status."""
     attempt = living(draft.status)
-    if attempt is None or draft.seen is None:
+    if attempt is None:
+        return
+    if attempt.phase is AttemptPhase.SUBMITTING and isinstance(draft.facts.findings.answer, NotSent):
+        draft.set_attempt(is_unsent=True)
+    if draft.seen is None:
         return
     cluster = draft.facts.observation.cluster
     if cluster is None or cluster.name != attempt.cluster:

@@ -223,6 +223,8 @@ class Observation:
     """The cluster that the attempt is on, or that the spec names; None when nobody registered it."""
     flink: FlinkView | None
     """None when there is no cluster to look at."""
+    cluster_fault: str | None = None
+    """What is wrong with the cluster's item, when it cannot be read."""
     destination: Cluster | None = None
     """The cluster that the spec names, where the attempt is still on another."""
     artifact: ArtifactHead | None = None

@@ -26,6 +26,7 @@ class Policy:
     """Numbers that are the installation's, not the job's."""
 
     controller_id: str
+    artifact_bucket: str = ""
     debounce: timedelta = timedelta(seconds=5)
     submit_timeout: timedelta = timedelta(seconds=120)
     function_timeout: timedelta = timedelta(seconds=60)

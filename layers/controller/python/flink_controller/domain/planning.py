@@ -130,7 +130,10 @@ def _step(draft: Draft) -> Action | None:
 
 
 def _without_cluster(draft: Draft) -> Action | None:
-    attempt = living(draft.status)
+    attempt, fault = living(draft.status), draft.facts.observation.cluster_fault
+    if fault is not None:
+        draft.wait("ClusterMalformed", fault, draft.now + BLOCKED_LOOK)
+        return None
     if draft.status.desired_state in {DesiredState.DELETED, DesiredState.ABANDONED}:
         return _abandon(draft)
     name = draft.status.cluster if attempt is None else attempt.cluster
@@ -225,8 +228,6 @@ def _submitting(draft: Draft, attempt: Attempt) -> Action | None:
             refusal_is_final=answer.kind is RefusalKind.PROGRAM,
             is_jar_void=answer.kind is RefusalKind.JAR_GONE,
         )
-    elif isinstance(answer, NotSent):
-        draft.set_attempt(is_unsent=True)
     attempt = _current(draft)
     target = target_of(draft.status)
     is_wanted = wants_running(draft.status) and target is not None and _same_revision(draft, attempt, target)
@@ -497,6 +498,7 @@ def _at_rest(draft: Draft) -> Action | None:
         if lookup is not None:
             return lookup
         if not handover.is_resolved(draft):
+            # Too early, or blocked; whatever is waited for was said.
             draft.look(draft.now + BLOCKED_LOOK)
             return None
     match draft.status.desired_state:

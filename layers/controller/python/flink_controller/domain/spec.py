@@ -396,7 +396,7 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
         return NoSpec()
     # Binary and sets are no JSON; the model refuses them below, with their path.
     canonical = canonical_json(item)
-    spec_hash = _digest(canonical)
+    spec_hash = hash_item(item)
     if dict(item) == {"job_id": job_id, "state": DesiredState.ABANDONED.value}:
         return AbandonedSpec(spec_hash)
     size = len(canonical.encode("utf-8", "surrogatepass"))
@@ -417,6 +417,11 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
         },
         warnings=tuple(sorted(_pending(item))),
     )
+
+
+def hash_item(item: Mapping[str, Any]) -> str:
+    """Hash a spec item as it was read, valid or not: 64 hex digits."""
+    return _digest(canonical_json(item))
 
 
 def canonical_json(document: object) -> str:

@@ -1,0 +1,101 @@
+"""Carry out what a plan asks for: the only place where effects happen."""
+
+from typing import assert_never
+
+from flink_controller.domain.actions import (
+    Burn,
+    Cancel,
+    DeleteStaleJars,
+    Effect,
+    LoadRevision,
+    Preparation,
+    ReleaseJar,
+    SearchState,
+    StageJar,
+    StopWithSavepoint,
+    Submit,
+    TriggerSavepoint,
+)
+from flink_controller.domain.artifact import is_stale_jar
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.observation import Answer, NotSent
+from flink_controller.domain.plan import Facts, Policy, StagingRefused, with_findings
+from flink_controller.ports import Ports
+from flink_controller.services.stage_jar import burn_submit, stage_jar
+
+
+def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> Facts:
+    """Carry out what needs no intent, and give the facts with what it brought to light.
+
+    Raises:
+        FlinkUnreachableError: the cluster did not answer.
+    """
+    cluster, findings = facts.observation.cluster, facts.findings
+    match action:
+        case LoadRevision(number=number):
+            revision = ports.statuses.revision(facts.job_id, number)
+            return with_findings(facts, revisions={**findings.revisions, number: revision})
+        case SearchState():
+            stored = ports.storage.search(
+                action.flink_job_id,
+                checkpoint_root=action.checkpoint_root,
+                savepoint_directories=action.savepoint_directories,
+            )
+            return with_findings(facts, stored={**findings.stored, action.flink_job_id: stored})
+        case StageJar():
+            assert cluster is not None
+            staged = stage_jar(ports, policy, cluster, action)
+            if isinstance(staged, StagingRefused):
+                return with_findings(facts, staging_refused=staged)
+            return with_findings(facts, staged=staged)
+        case DeleteStaleJars(incarnation=incarnation):
+            assert cluster is not None
+            gateway = ports.flink.connect(cluster)
+            for jar in gateway.jars():
+                if is_stale_jar(jar.name, incarnation=incarnation, controller_id=policy.controller_id):
+                    gateway.delete_jar(jar.jar_id)
+            return with_findings(facts, cleared=incarnation)
+        case ReleaseJar(cluster=name, sha256=sha256):
+            _release_jar(ports, facts, name, sha256)
+            return with_findings(facts, released=findings.released | {sha256})
+        case _:
+            assert_never(action)
+
+
+def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) -> Answer:
+    """Carry out an effect whose intent is recorded. Never raises on Flink's account: the answer is a hint."""
+    gateway = ports.flink.connect(cluster)
+    match effect:
+        case Submit():
+            return gateway.submit(effect)
+        case Burn():
+            try:
+                submit = burn_submit(ports, policy, cluster, effect)
+            except FlinkUnreachableError as error:
+                return NotSent(str(error))
+            return gateway.submit(submit)
+        case StopWithSavepoint():
+            return gateway.stop(
+                effect.flink_job_id, trigger_id=effect.trigger_id, target_directory=effect.target_directory
+            )
+        case TriggerSavepoint():
+            return gateway.savepoint(
+                effect.flink_job_id, trigger_id=effect.trigger_id, target_directory=effect.target_directory
+            )
+        case Cancel(flink_job_id=job):
+            return gateway.cancel(job)
+        case _:
+            assert_never(effect)
+
+
+def _release_jar(ports: Ports, facts: Facts, cluster_name: str, sha256: str) -> None:
+    jar = ports.statuses.release_jar(cluster_name, sha256, facts.job_id)
+    cluster = ports.registry.cluster(cluster_name)
+    if jar is None or cluster is None:
+        return
+    try:
+        ports.flink.connect(cluster).delete_jar(jar.jar_id)
+    except FlinkUnreachableError:
+        # The record is gone; the sweep of jars deletes what no record names.
+        return

@@ -1,0 +1,148 @@
+"""One look at the world. Never acts, never judges."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flink_controller.domain import health
+from flink_controller.domain.artifact import Artifact, ArtifactHead
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.names import attempt_number, tag
+from flink_controller.domain.observation import (
+    Checkpoints,
+    FlinkSeen,
+    FlinkState,
+    FlinkUnreachable,
+    FlinkView,
+    JobSeen,
+    Observation,
+    TriggerCompleted,
+    TriggerStatus,
+)
+from flink_controller.domain.plan import Policy, living, target_of
+from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
+from flink_controller.domain.status import JobStatus, OperationKind
+from flink_controller.ports import FlinkGateway, Ports
+
+ALWAYS = "ha"
+"""Incarnation of a cluster with high availability: its `web.tmpdir` says nothing about its jobs."""
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """What is recorded of the artifact that a spec names."""
+
+    head: ArtifactHead | None = None
+    pinned: Artifact | None = None
+
+
+def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts:
+    """Read what admission has recorded of a spec's artifact: one consistent read, two with a pin."""
+    if not isinstance(spec, ValidSpec):
+        return Artifacts()
+    bucket, key, pin = policy.artifact_bucket, spec.spec.artifact_path, spec.spec.pinned_digest
+    head = ports.records.head(bucket, key)
+    if pin is None:
+        return Artifacts(head)
+    version = ports.records.admitted_with_digest(bucket, key, pin)
+    return Artifacts(head, None if version is None else version.artifact)
+
+
+def observe(
+    ports: Ports, policy: Policy, *, job_id: str, spec: SpecView, artifacts: Artifacts, status: JobStatus | None
+) -> Observation:
+    """Look at the cluster that matters for a job now.
+
+    Calls on Flink: the list; with nothing alive the configuration before it; when the current attempt is not listed the
+    list again between two reads of the configuration; details only where they decide something.
+    """
+    name = _cluster_name(spec, status)
+    try:
+        cluster = ports.registry.cluster(name) if name else None
+        elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
+        destination = ports.registry.cluster(elsewhere) if elsewhere != name else None
+    except RejectedError as error:
+        return Observation(cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned)
+    flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
+    return Observation(
+        cluster=cluster, flink=flink, destination=destination, artifact=artifacts.head, pinned=artifacts.pinned
+    )
+
+
+def _cluster_name(spec: SpecView, status: JobStatus | None) -> str:
+    """Name the cluster of the attempt until what it left behind is settled; then the target's."""
+    if status is not None and status.attempt is not None:
+        handover = status.handover
+        if not status.attempt.is_dead or handover is None or handover.of_attempt != status.attempt.number:
+            return status.attempt.cluster
+    if isinstance(spec, ValidSpec):
+        desired = None if status is None or status.refused is None else status.desired
+        if desired is None or desired.spec_hash != spec.revision_hash:
+            return spec.spec.cluster
+    if status is None:
+        return ""
+    target = target_of(status)
+    return status.cluster if target is None else target.cluster
+
+
+def _observe_flink(
+    ports: Ports, policy: Policy, cluster: Cluster, job_id: str, spec: SpecView, status: JobStatus | None
+) -> FlinkView:
+    gateway = ports.flink.connect(cluster)
+    try:
+        jobs, incarnation = _list(gateway, cluster, tag(policy.controller_id, job_id), status)
+        seen = FlinkSeen(jobs=jobs, incarnation=incarnation)
+        return seen if status is None else _with_details(gateway, seen, status, spec, ports.clock.now())
+    except FlinkUnreachableError as error:
+        return FlinkUnreachable(str(error))
+
+
+def _list(
+    gateway: FlinkGateway, cluster: Cluster, job_tag: str, status: JobStatus | None
+) -> tuple[dict[str, JobSeen], str | None]:
+    alive = None if status is None else living(status)
+    if alive is not None:
+        jobs = _ours(gateway, job_tag)
+        if alive.flink_job_id in jobs:
+            return jobs, None
+    before = gateway.config().incarnation
+    jobs = _ours(gateway, job_tag)
+    # Only an absence needs the second read: it counts only if the JobManager was the same before and after the list.
+    same = alive is None or gateway.config().incarnation == before
+    if not same:
+        return jobs, None
+    return jobs, ALWAYS if cluster.high_availability else before
+
+
+def _ours(gateway: FlinkGateway, job_tag: str) -> dict[str, JobSeen]:
+    return {job.flink_job_id: job for job in gateway.jobs() if attempt_number(job_tag, job.flink_job_id) is not None}
+
+
+def _with_details(
+    gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime
+) -> FlinkSeen:
+    attempt, operation = status.attempt, status.operation
+    job = None if attempt is None else seen.jobs.get(attempt.flink_job_id)
+    if attempt is None or job is None:
+        return seen
+    is_unsettled = status.handover is None or status.handover.of_attempt != attempt.number
+    trigger: TriggerStatus | None = None
+    checkpoints: Checkpoints | None = None
+    cause: str | None = None
+    if operation is not None and operation.kind is not OperationKind.CANCEL and operation.flink_job_id == job.flink_job_id:
+        trigger = gateway.trigger(job.flink_job_id, operation.trigger_id)
+    if job.state.is_terminal and is_unsettled:
+        if not isinstance(trigger, TriggerCompleted):
+            checkpoints = gateway.checkpoints(job.flink_job_id)
+        if job.state is FlinkState.FAILED and attempt.root_cause is None:
+            cause = gateway.root_cause(job.flink_job_id)
+    elif health.needs_checkpoints(attempt, now, _stabilization(spec)):
+        checkpoints = gateway.checkpoints(job.flink_job_id)
+    return FlinkSeen(
+        jobs=seen.jobs, incarnation=seen.incarnation, checkpoints=checkpoints, trigger=trigger, root_cause=cause
+    )
+
+
+def _stabilization(spec: SpecView) -> timedelta:
+    rollback = spec.spec.deployment.rollback if isinstance(spec, ValidSpec) else Rollback()
+    return timedelta(seconds=rollback.stabilization_seconds)

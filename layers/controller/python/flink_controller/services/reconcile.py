@@ -1,0 +1,171 @@
+"""Bring one job one step, or several quick ones, towards what its spec says.
+
+A step: lease → read → observe → plan → record the intent → effect → observe → record. The lease saves work; what makes
+this safe is that every write is conditional on fence and version, that every effect's intent is recorded before it, and
+that every effect is idempotent by the identity in its intent. Wherever this process dies, the next look finds out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from flink_controller.domain.actions import Effect
+from flink_controller.domain.errors import FlinkUnreachableError, LeaseTakenError, StaleWriteError
+from flink_controller.domain.observation import FlinkUnreachable
+from flink_controller.domain.plan import Facts, Findings, Plan, Policy
+from flink_controller.domain.planning import plan
+from flink_controller.domain.spec import NoSpec, read_spec
+from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
+from flink_controller.ports import Commit, Held, Ports
+from flink_controller.services.apply import carry_out, prepare
+from flink_controller.services.observe import observe, observe_artifacts
+
+PATIENCE = timedelta(seconds=4)
+"""How long a look waits in the function for what Flink does quickly; longer waits go to the queue."""
+MAX_STEPS = 200
+"""Steps of one look; far above what any path needs, so that a fault of ours cannot spin."""
+LEASE_MARGIN = timedelta(seconds=5)
+BUSY_DELAY = timedelta(seconds=3)
+"""Before a wake-up that found the lease taken is tried again."""
+
+
+class Outcome(StrEnum):
+    """What became of a wake-up."""
+
+    RECORDED = "recorded"
+    UNCHANGED = "unchanged"
+    BUSY = "busy"
+    """Somebody else is looking; the wake-up was sent again."""
+    OVERTAKEN = "overtaken"
+    """Somebody else has written; the wake-up was sent again."""
+    UNKNOWN_JOB = "unknown job"
+
+
+@dataclass
+class _Unrecorded:
+    """What earlier steps of a look have learned and not yet recorded."""
+
+    events: dict[int, Event] = field(default_factory=dict)
+    revisions: dict[int, Revision] = field(default_factory=dict)
+    jar: StagedJar | None = None
+
+    def take(self, made: Plan) -> None:
+        self.events.update({event.sequence: event for event in made.events})
+        self.revisions.update({revision.number: revision for revision in made.revisions})
+        self.jar = made.jar or self.jar
+
+    def commit(self, status: JobStatus) -> Commit:
+        done = Commit(status, tuple(self.revisions.values()), tuple(self.events.values()), self.jar)
+        self.events, self.revisions, self.jar = {}, {}, None
+        return done
+
+
+def reconcile_jobs(ports: Ports, policy: Policy, job_ids: Iterable[str], *, owner: str, until: datetime) -> list[str]:
+    """Look at several jobs within a time budget; hand what does not fit to the queue.
+
+    Args:
+        ports: the world.
+        policy: the installation's numbers.
+        job_ids: whom to look at; each once.
+        owner: names this invocation in leases.
+        until: no look is begun after this.
+
+    Returns:
+        The jobs that were handed on.
+    """
+    late = []
+    for job_id in dict.fromkeys(job_ids):
+        if ports.clock.now() >= until:
+            late.append(job_id)
+            continue
+        reconcile_job(ports, policy, job_id, owner=owner)
+    if late:
+        ports.follow_ups.send_now(late)
+    return late
+
+
+def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> Outcome:
+    """Look at one job and do what its plan says.
+
+    Raises:
+        TransientError: a store or the queue does not answer; the wake-up should be delivered again.
+    """
+    now = ports.clock.now()
+    try:
+        held = ports.statuses.acquire(job_id, owner=owner, now=now, until=now + policy.function_timeout + LEASE_MARGIN)
+    except LeaseTakenError:
+        ports.follow_ups.send(job_id, BUSY_DELAY)
+        return Outcome.BUSY
+    try:
+        return _look(ports, policy, held)
+    except StaleWriteError:
+        ports.follow_ups.send(job_id, BUSY_DELAY)
+        return Outcome.OVERTAKEN
+
+
+def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
+    job_id, recorded = held.job_id, held.status
+    spec = read_spec(job_id, ports.specs.read(job_id))
+    if recorded is None and isinstance(spec, NoSpec):
+        ports.statuses.release(held)
+        return Outcome.UNKNOWN_JOB
+    artifacts = observe_artifacts(ports, policy, spec)
+    planned_look = None if recorded is None else recorded.next_look
+    began = ports.clock.now()
+    status, unrecorded, findings = recorded, _Unrecorded(), Findings()
+    for _ in range(MAX_STEPS):
+        observation = observe(ports, policy, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
+        facts = Facts(job_id, spec, observation, ports.clock.now(), policy, findings)
+        made, facts = _prepared_plan(ports, policy, facts, status)
+        status, findings = made.status, replace(facts.findings, answer=None)
+        unrecorded.take(made)
+        if isinstance(made.action, Effect):
+            assert facts.observation.cluster is not None
+            held = _record(ports, held, status, unrecorded)
+            recorded = held.status
+            answer = carry_out(ports, policy, facts.observation.cluster, made.action)
+            findings = replace(findings, answer=answer)
+            continue
+        wait = None if made.next_look is None else made.next_look - ports.clock.now()
+        if wait is None or ports.clock.now() + wait > began + PATIENCE:
+            break
+        ports.clock.sleep(max(wait, timedelta(0)))
+    assert status is not None
+    return _finish(ports, held, status.model_copy(update={"next_look": made.next_look}), recorded, unrecorded, planned_look)
+
+
+def _prepared_plan(ports: Ports, policy: Policy, facts: Facts, status: JobStatus | None) -> tuple[Plan, Facts]:
+    """Plan, carrying out preparations until the plan asks for an effect or for nothing."""
+    for _ in range(MAX_STEPS):
+        made = plan(facts, status)
+        if made.action is None or isinstance(made.action, Effect):
+            return made, facts
+        try:
+            facts = prepare(ports, policy, facts, made.action)
+        except FlinkUnreachableError as error:
+            facts = replace(facts, observation=replace(facts.observation, flink=FlinkUnreachable(str(error))))
+    raise AssertionError(f"the plan for {facts.job_id} asks for ever more preparations")
+
+
+def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded) -> Held:
+    """Record an intent. Its effect comes after, never before."""
+    stamped = status.model_copy(update={"updated_at": ports.clock.now()})
+    # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
+    return ports.statuses.commit(held, unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at})), release=False)
+
+
+def _finish(
+    ports: Ports, held: Held, status: JobStatus, recorded: JobStatus | None, unrecorded: _Unrecorded, planned: datetime | None
+) -> Outcome:
+    now = ports.clock.now()
+    is_unchanged = recorded is not None and status.model_copy(update={"updated_at": recorded.updated_at}) == recorded
+    if is_unchanged:
+        ports.statuses.release(held)
+    else:
+        stamped = status.model_copy(update={"updated_at": now})
+        ports.statuses.commit(held, unrecorded.commit(stamped), release=True)
+    # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
+    if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):
+        ports.follow_ups.send(held.job_id, max(status.next_look - now, timedelta(0)))
+    return Outcome.UNCHANGED if is_unchanged else Outcome.RECORDED

@@ -1,0 +1,102 @@
+"""Bring verified bytes to a cluster: the only way from S3 to Flink.
+
+The trust in the key is looked up anew each time, so a revocation counts at every submit. The bytes are hashed on their
+way: what Flink gets is what was verified, or it is deleted again and nothing is run.
+"""
+
+import hashlib
+import io
+from typing import IO, cast
+
+from flink_controller.domain.actions import Burn, StageJar, Submit
+from flink_controller.domain.artifact import KeyStatus, jar_name
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import NotFoundError, RejectedError
+from flink_controller.domain.learning import BURN_JOB_NAME
+from flink_controller.domain.plan import Policy, StagingRefused
+from flink_controller.domain.status import StagedJar
+from flink_controller.ports import FlinkGateway, Ports
+
+
+def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) -> StagedJar | StagingRefused:
+    """Have an artifact on a cluster, uploading it only if no recorded jar of this incarnation has the same bytes.
+
+    Raises:
+        FlinkUnreachableError: the cluster did not take it.
+    """
+    artifact = action.artifact
+    refusal = _distrust(ports, artifact.key_id)
+    if refusal is not None:
+        return refusal
+    known = ports.statuses.staged_jar(cluster.name, artifact.sha256)
+    if known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id:
+        return known
+    gateway = ports.flink.connect(cluster)
+    try:
+        stream = ports.objects.open(artifact.bucket, artifact.key, artifact.version_id)
+    except NotFoundError as error:
+        return StagingRefused("ArtifactMissing", f"the admitted version is gone from the bucket: {error}")
+    with stream:
+        hashing = _HashingReader(stream)
+        name = jar_name(action.incarnation, artifact.sha256, policy.controller_id)
+        jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+    if hashing.hexdigest() != artifact.sha256:
+        gateway.delete_jar(jar_id)
+        return StagingRefused("ArtifactAltered", f"{artifact.key} version {artifact.version_id} is not what was verified")
+    return StagedJar(cluster=cluster.name, sha256=artifact.sha256, jar_id=jar_id, incarnation=action.incarnation)
+
+
+def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) -> Submit:
+    """Give the submit that uses up an id: our own jar, from a savepoint that does not exist.
+
+    Raises:
+        FlinkUnreachableError: the jar could not be brought to the cluster.
+    """
+    gateway, jar = ports.flink.connect(cluster), ports.burn_jar
+    name = jar_name(action.incarnation, jar.sha256, policy.controller_id)
+    jar_id = _uploaded(gateway, name) or gateway.upload_jar(name, io.BytesIO(jar.content), len(jar.content))
+    return Submit(
+        flink_job_id=action.flink_job_id,
+        jar_id=jar_id,
+        entry_class=jar.entry_class,
+        args=(),
+        parallelism=1,
+        restore_from=f"{cluster.savepoint_root}/{BURN_JOB_NAME}/there-is-no-such-savepoint",
+        allow_non_restored_state=False,
+        configuration={"pipeline.name": BURN_JOB_NAME},
+    )
+
+
+def _uploaded(gateway: FlinkGateway, name: str) -> str | None:
+    return next((jar.jar_id for jar in gateway.jars() if jar.name == name), None)
+
+
+def _distrust(ports: Ports, key_id: str) -> StagingRefused | None:
+    try:
+        key = ports.registry.key(key_id)
+    except RejectedError as error:
+        return StagingRefused("KeyUnknown", str(error))
+    if key is None:
+        return StagingRefused("KeyUnknown", f"key {key_id}, which signed the artifact, is not registered any more")
+    if key.status is KeyStatus.REVOKED:
+        return StagingRefused("KeyRevoked", f"key {key_id}, which signed the artifact, was revoked")
+    return None
+
+
+class _HashingReader(io.RawIOBase):
+    """Hashes a stream while it is read, so that the bytes sent are the bytes checked."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._hash.update(chunk)
+        return chunk
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()

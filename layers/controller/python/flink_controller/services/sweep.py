@@ -1,0 +1,110 @@
+"""Look over the whole fleet once a minute and wake the jobs that need attention. Changes nothing itself.
+
+Cost: one list of jobs per cluster, one read of the status index, a fifteenth of the specs. A quiet tick writes nothing
+and wakes nobody.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.lifecycle import Lifecycle
+from flink_controller.domain.names import tag
+from flink_controller.domain.observation import JobSeen
+from flink_controller.domain.plan import Policy
+from flink_controller.domain.spec import hash_item
+from flink_controller.domain.status import StatusSummary
+from flink_controller.ports import Ports
+
+SEGMENTS = 15
+"""A lost stream record heals within this many ticks."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found."""
+
+    jobs: int
+    clusters: int
+    unreachable: tuple[str, ...]
+    woken: tuple[str, ...]
+
+
+def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
+    """Wake the jobs whose time has come, whose cluster says something else than expected, or whose spec was missed.
+
+    Raises:
+        TransientError: the index or the queue does not answer; the next tick does the same again.
+    """
+    now = ports.clock.now()
+    summaries = list(ports.statuses.summaries())
+    woken: dict[str, None] = {}
+    for summary in summaries:
+        if summary.next_look is not None and summary.next_look <= now:
+            woken[summary.job_id] = None
+    by_cluster: dict[str, list[StatusSummary]] = defaultdict(list)
+    for summary in summaries:
+        if summary.cluster:
+            by_cluster[summary.cluster].append(summary)
+    unreachable = []
+    for name in sorted(by_cluster):
+        listed = _list(ports, name)
+        if listed is None:
+            unreachable.append(name)
+        woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
+    segment = int(now.timestamp() // 60) % SEGMENTS
+    woken.update(dict.fromkeys(_missed(ports, summaries, segment)))
+    if woken:
+        ports.follow_ups.send_now(list(woken))
+    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken))
+
+
+def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
+    """List a cluster's jobs; None when it does not answer or is not registered."""
+    try:
+        cluster = ports.registry.cluster(name)
+        if cluster is None:
+            return None
+        return {job.flink_job_id: job for job in ports.flink.connect(cluster).jobs()}
+    except (FlinkUnreachableError, RejectedError):
+        return None
+
+
+def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[str, JobSeen] | None) -> Iterable[str]:
+    if listed is None:
+        # Each job says so once; from then on its own looks find out when the cluster is back.
+        return [known.job_id for known in summaries if known.is_expected_live and not known.is_flagged_unreachable]
+    ours: dict[str, list[JobSeen]] = defaultdict(list)
+    for job in listed.values():
+        if not job.state.is_terminal:
+            ours[job.flink_job_id[:16]].append(job)
+    return [known.job_id for known in summaries if _disagrees(policy, known, ours, listed)]
+
+
+def _disagrees(
+    policy: Policy, known: StatusSummary, alive: dict[str, list[JobSeen]], listed: dict[str, JobSeen]
+) -> bool:
+    if known.is_flagged_unreachable:
+        return True
+    if any(job.flink_job_id != known.flink_job_id for job in alive.get(tag(policy.controller_id, known.job_id), [])):
+        return True
+    job = None if known.flink_job_id is None else listed.get(known.flink_job_id)
+    is_live = job is not None and not job.state.is_terminal
+    if known.is_expected_live:
+        return job is None or not job.is_processing
+    return is_live and known.next_look is None
+
+
+def _missed(ports: Ports, summaries: list[StatusSummary], segment: int) -> Iterable[str]:
+    """Find specs that changed without their stream record having arrived, in one part of all."""
+    observed = {known.job_id: known for known in summaries}
+    for job_id, item in ports.specs.segment(segment, SEGMENTS):
+        known = observed.get(job_id)
+        if known is None or known.observed_spec_hash != hash_item(item):
+            yield job_id
+    for known in summaries:
+        is_expected = known.lifecycle not in {Lifecycle.DELETED.value, Lifecycle.DELETING.value}
+        if is_expected and zlib.crc32(known.job_id.encode()) % SEGMENTS == segment and ports.specs.read(known.job_id) is None:
+            yield known.job_id
