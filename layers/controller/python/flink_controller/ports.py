@@ -21,7 +21,7 @@ from flink_controller.domain.observation import (
     StoredState,
     TriggerStatus,
 )
-from flink_controller.domain.status import Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
+from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
 
 STATUS_LIMIT_BYTES: Final = 8 * 1024
 """Largest status item. Messages are bounded where they are made, so a larger one is a fault of this package."""
@@ -130,6 +130,9 @@ class StatusStore(Protocol):
 
     def jobs_naming(self, bucket: str, key: str) -> Iterator[str]:
         """Find the jobs whose accepted spec names an artifact. May lag behind."""
+
+    def due(self, kind: DueKind, now: datetime) -> Iterator[str]:
+        """Find the jobs with something of a kind due by now, most overdue first. May lag behind."""
 
     def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
         """Read the record of an artifact's jar on a cluster, consistently."""

@@ -21,6 +21,8 @@ BY_KIND: Final = "by_kind"
 """Index of items of one kind by name, with their summaries."""
 BY_ARTIFACT: Final = "by_artifact"
 """Index of statuses by the artifact that they name."""
+BY_DUE: Final = "by_due"
+"""Index of statuses that a schedule must wake, by kind and time."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASHED: Final = "sha256:"

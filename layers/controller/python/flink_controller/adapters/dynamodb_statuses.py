@@ -18,6 +18,7 @@ from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import is_busy, translated
 from flink_controller.adapters.dynamodb_items import (
     BY_ARTIFACT,
+    BY_DUE,
     BY_KIND,
     Item,
     document,
@@ -32,7 +33,7 @@ from flink_controller.adapters.dynamodb_items import (
 from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError, TransientError
 from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.names import shown
-from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar, StatusSummary
+from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, StagedJar, StatusSummary
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
-"""On the state table, and `Query` on its indexes `by_kind` and `by_artifact`."""
+"""On the state table, and `Query` on its indexes `by_kind`, `by_artifact` and `by_due`."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"})
 """On the state table."""
 
@@ -177,6 +178,16 @@ class DynamoStatusStore:
             if not is_hashed(name):
                 yield name
 
+    def due(self, kind: DueKind, now: datetime) -> Iterator[str]:
+        """Find due jobs in the index, most overdue first."""
+        arguments = {
+            "IndexName": BY_DUE,
+            "KeyConditionExpression": "due_kind = :kind AND due_at <= :now",
+            "ExpressionAttributeValues": {":kind": text(kind.value), ":now": number(epoch_ms(now))},
+        }
+        for item in self._query(arguments):
+            yield item["pk"]["S"].removeprefix(_JOB)
+
     def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
         """Read the record of an artifact's jar on a cluster, consistently."""
         item = self._get(_jar_key(cluster, sha256))
@@ -263,6 +274,12 @@ class DynamoStatusStore:
         else:
             assignments += ", artifact = :artifact"
             values[":artifact"] = text(artifact)
+        if status.due is None:
+            removals += ["due_kind", "due_at"]
+        else:
+            kind, at = status.due
+            assignments += ", due_kind = :due_kind, due_at = :due_at"
+            values |= {":due_kind": text(kind.value), ":due_at": number(epoch_ms(at))}
         return {
             "TableName": self._table,
             "Key": _key(held.job_id, _STATUS),

@@ -29,6 +29,15 @@ class JobType(StrEnum):
     BATCH = "batch"
 
 
+class DueKind(StrEnum):
+    """Why a job is found by the index of due times."""
+
+    LAUNCH = "LAUNCH"
+    """A scheduled instant has come."""
+    EXPIRE = "EXPIRE"
+    """An active run is past its time to live."""
+
+
 class RevisionRef(Value):
     """What the status keeps of a revision; the whole spec is in the revision's own item."""
 
@@ -277,6 +286,8 @@ class JobStatus(Value):
     """The last one that was honoured."""
     savepoint_nonce: str | None = None
 
+    due: tuple[DueKind, datetime] | None = None
+    """What a schedule must wake this job for, and when."""
     waiting: tuple[str, str] | None = None
     """Reason and message of what the job waits for."""
     conditions: tuple[Condition, ...] = ()

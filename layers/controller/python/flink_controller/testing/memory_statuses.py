@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError
 from flink_controller.domain.lifecycle import summarise
-from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar, StatusSummary
+from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, StagedJar, StatusSummary
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -127,6 +127,16 @@ class MemoryStatuses:
         self.reads += 1
         records = self._index()
         return iter([name for name in sorted(records) if records[name].artifact == f"{bucket}/{key}"])
+
+    def due(self, kind: DueKind, now: datetime) -> Iterator[str]:
+        """Find due jobs in the index, as old as `hold_indexes` made it."""
+        self.reads += 1
+        found = []
+        for name, record in self._index().items():
+            status = _status(record)
+            if status is not None and status.due is not None and status.due[0] is kind and status.due[1] <= now:
+                found.append((status.due[1], name))
+        return iter([name for _, name in sorted(found)])
 
     def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
         """Read the record of a jar."""

@@ -1,0 +1,40 @@
+"""S3 object created: verify the artifact, record its version, wake the jobs that name it."""
+
+from typing import Any
+from urllib.parse import unquote_plus
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from flink_controller.bootstrap import controller
+from flink_controller.services.admit_artifact import Admission, admit_artifact
+from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+
+metrics = make_metrics()
+
+
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
+    """Judge each object that the event names. A store that does not answer raises, and Lambda tries again."""
+    wired = controller()
+    logger = make_logger(wired.settings)
+    for bucket, key in _objects(event):
+        if bucket != wired.settings.artifact_bucket_name:
+            logger.warning("upload ignored", extra={"bucket": bucket, "reason": "not the artifact bucket"})
+            continue
+        outcome = admit_artifact(wired.ports, wired.policy, bucket, key)
+        logger.info("upload judged", extra={"bucket": bucket, "key": key, "outcome": outcome.value})
+        if outcome is Admission.ADMITTED:
+            count(metrics, Metric.ARTIFACTS_ADMITTED)
+        elif outcome is Admission.REFUSED:
+            count(metrics, Metric.ARTIFACTS_REFUSED)
+
+
+def _objects(event: object) -> list[tuple[str, str]]:
+    """Give (bucket, key) of every well-formed record; S3 encodes keys as in a URL's query."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    found = []
+    for record in records if isinstance(records, list) else []:
+        match record:
+            case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
+                found.append((bucket, unquote_plus(key)))
+    return found

@@ -1,0 +1,24 @@
+"""Every minute: look once at every cluster and wake only the jobs that need attention."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from flink_controller.bootstrap import controller
+from flink_controller.services.sweep import reconcile_fleet
+from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+
+metrics = make_metrics()
+
+
+@metrics.log_metrics
+def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Sweep the fleet and say what was found."""
+    wired = controller()
+    logger = make_logger(wired.settings)
+    found = reconcile_fleet(wired.ports, wired.policy)
+    count(metrics, Metric.FLEET_JOBS, found.jobs)
+    count(metrics, Metric.FLEET_WOKEN, len(found.woken))
+    count(metrics, Metric.CLUSTERS_UNREACHABLE, len(found.unreachable))
+    logger.info("swept", extra={"jobs": found.jobs, "clusters": found.clusters, "woken": len(found.woken), "unreachable": found.unreachable})
+    return {"jobs": found.jobs, "woken": len(found.woken), "unreachable": list(found.unreachable)}

@@ -1,0 +1,62 @@
+"""Spec stream and follow-up queue: bring the named jobs on their way. The event says whom to look at, and nothing else."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from flink_controller.bootstrap import controller
+from flink_controller.domain.errors import TransientError
+from flink_controller.services.reconcile import Outcome, reconcile_job
+from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+
+RESERVE = timedelta(seconds=35)
+"""No look begins with less time left: a submit may wait 25 s for a job's main() to return."""
+
+metrics = make_metrics()
+
+
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Look at each job once; report the records whose stores did not answer, so that only these come again."""
+    wired = controller()
+    logger = make_logger(wired.settings)
+    failed = []
+    for job_id, record_ids in _wake_ups(event).items():
+        if timedelta(milliseconds=context.get_remaining_time_in_millis()) < RESERVE:
+            wired.ports.follow_ups.send_now([job_id])
+            continue
+        try:
+            outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id)
+        except TransientError as error:
+            logger.warning("look failed", extra={"job": job_id, "reason": str(error)})
+            failed += record_ids
+            continue
+        logger.info("looked", extra={"job": job_id, "outcome": outcome.value})
+        count(metrics, Metric.LOOKS_BUSY if outcome is Outcome.BUSY else Metric.LOOKS)
+    return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
+
+
+def _wake_ups(event: object) -> dict[str, list[str]]:
+    """Give each named job with the ids of the records that name it; what names none is dropped."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    found: dict[str, list[str]] = {}
+    for record in records if isinstance(records, list) else []:
+        match record:
+            case {"dynamodb": {"Keys": {"job_id": {"S": str(job_id)}}, "SequenceNumber": str(record_id)}}:
+                found.setdefault(job_id, []).append(record_id)
+            case {"messageId": str(record_id), "body": str(body)}:
+                named = _named(body)
+                if named is not None:
+                    found.setdefault(named, []).append(record_id)
+    return found
+
+
+def _named(body: str) -> str | None:
+    try:
+        message = json.loads(body)
+    except ValueError:
+        return None
+    job_id = message.get("job_id") if isinstance(message, dict) else None
+    return job_id if isinstance(job_id, str) and job_id else None

@@ -1,0 +1,82 @@
+"""The composition root: real adapters, made once per process and handed to the services."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+from flink_controller.adapters.aws_clients import AWSClients
+from flink_controller.adapters.burn_jar import BURN_ENTRY_CLASS, burn_jar
+from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
+from flink_controller.adapters.dynamodb_registry import DynamoRegistry
+from flink_controller.adapters.dynamodb_specs import DynamoSpecStore
+from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
+from flink_controller.adapters.file_state import FileStateStorage
+from flink_controller.adapters.flink_rest import FlinkRestConnections
+from flink_controller.adapters.s3_artifacts import S3ArtifactObjects
+from flink_controller.adapters.s3_state import S3StateStorage
+from flink_controller.adapters.signatures import SignatureVerifier
+from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
+from flink_controller.adapters.state_storage import StateStorageByScheme
+from flink_controller.adapters.system_clock import SystemClock
+from flink_controller.domain.plan import Policy
+from flink_controller.ports import BurnJar, Ports
+from flink_controller.settings import Settings
+
+LOCAL = "local"
+"""The environment in which state may lie in files and addresses may be loopback."""
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A wired controller."""
+
+    settings: Settings
+    policy: Policy
+    ports: Ports
+
+
+def build_controller(settings: Settings) -> Controller:
+    """Wire the real adapters. Makes no call: clients are made when first used."""
+    aws = AWSClients()
+    state_table, spec_table = settings.controller_state_table_name, settings.job_spec_table_name
+    content = burn_jar()
+    storages = {"s3": S3StateStorage(lambda: aws.s3, buckets=settings.buckets_of_state)}
+    ports = Ports(
+        clock=SystemClock(),
+        specs=DynamoSpecStore(lambda: aws.dynamodb, spec_table),
+        statuses=DynamoStatusStore(lambda: aws.dynamodb, state_table),
+        registry=DynamoRegistry(lambda: aws.dynamodb, state_table),
+        records=DynamoArtifactRecords(lambda: aws.dynamodb, state_table),
+        objects=S3ArtifactObjects(lambda: aws.s3),
+        storage=StateStorageByScheme(
+            {**storages, "file": FileStateStorage()} if settings.environment == LOCAL else storages
+        ),
+        flink=FlinkRestConnections(),
+        follow_ups=SqsFollowUps(lambda: aws.sqs, settings.follow_up_queue_url),
+        verifier=SignatureVerifier(),
+        burn_jar=BurnJar(content, hashlib.sha256(content).hexdigest(), BURN_ENTRY_CLASS),
+    )
+    return Controller(settings, policy_of(settings), ports)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Give the numbers that decisions depend on."""
+    return Policy(
+        controller_id=settings.controller_id,
+        artifact_bucket=settings.artifact_bucket_name,
+        debounce=timedelta(seconds=settings.debounce_seconds),
+        submit_timeout=timedelta(seconds=settings.submit_timeout_seconds),
+        function_timeout=timedelta(seconds=settings.function_timeout_seconds),
+    )
+
+
+@cache
+def controller() -> Controller:
+    """Give this process's controller, wired from the environment on first use.
+
+    Raises:
+        SettingsError: a variable is missing or malformed.
+    """
+    return build_controller(Settings.from_env(os.environ))

@@ -1,0 +1,47 @@
+"""Logs and metrics: their names once, and the only module beside the handlers that knows Powertools and X-Ray."""
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
+from aws_lambda_powertools.metrics import MetricUnit
+
+from flink_controller.settings import Settings
+
+NAMESPACE = "FlinkJobController"
+SERVICE = "flink-job-controller"
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Metric(Enum):
+    """Every metric, with its unit."""
+
+    LOOKS = ("looks", MetricUnit.Count)
+    LOOKS_BUSY = ("looks_busy", MetricUnit.Count)
+    ARTIFACTS_ADMITTED = ("artifacts_admitted", MetricUnit.Count)
+    ARTIFACTS_REFUSED = ("artifacts_refused", MetricUnit.Count)
+    FLEET_JOBS = ("fleet_jobs", MetricUnit.Count)
+    FLEET_WOKEN = ("fleet_woken", MetricUnit.Count)
+    CLUSTERS_UNREACHABLE = ("clusters_unreachable", MetricUnit.Count)
+
+
+def make_logger(settings: Settings) -> Logger:
+    """Give the structured logger, and have the package's own loggers write through it."""
+    logger = Logger(service=SERVICE, level=settings.log_level, log_uncaught_exceptions=False)
+    logging.getLogger("flink_controller").setLevel(settings.log_level)
+    copy_config_to_registered_loggers(source_logger=logger, include={"flink_controller"})
+    return logger
+
+
+def make_metrics() -> Metrics:
+    """Give the metrics in CloudWatch's embedded format."""
+    return Metrics(namespace=NAMESPACE, service=SERVICE)
+
+
+def count(metrics: Metrics, metric: Metric, value: float = 1) -> None:
+    """Add to a metric."""
+    name, unit = metric.value
+    metrics.add_metric(name=name, unit=unit, value=value)
