@@ -13,6 +13,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
+
 from flink_controller.adapters import (
     dynamodb_artifacts,
     dynamodb_registry,
@@ -23,7 +24,6 @@ from flink_controller.adapters import (
     sqs_follow_ups,
 )
 from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
-
 from infra.functions import Access
 from infra.messaging import Messaging
 from infra.storage import BY_DUE, Storage
@@ -60,9 +60,7 @@ class Grant:
 
     def statement(self) -> iam.PolicyStatement:
         """Say it to IAM."""
-        return iam.PolicyStatement(
-            actions=sorted(self.actions), resources=list(self.resources), conditions=self.conditions
-        )
+        return iam.PolicyStatement(actions=sorted(self.actions), resources=list(self.resources), conditions=self.conditions)
 
 
 def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
@@ -129,9 +127,7 @@ class OperatorsPolicy(Construct):
     It writes what the controller obeys but never writes: clusters, trusted keys, policies, pauses.
     """
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, storage: Storage, health_url: lambda_.IFunctionUrl
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, storage: Storage, health_url: lambda_.IFunctionUrl) -> None:
         super().__init__(scope, construct_id)
         state = storage.state.table_arn
         granted = (

@@ -93,8 +93,16 @@ class Alarms(Construct):
     def _watch_queues(self, messaging: Messaging) -> None:
         for key, queue, says in (
             ("follow-up-failures", messaging.follow_up_failures, "A wake-up was given up after five workers failed on it."),
-            ("stream-failures", messaging.stream_failures, "A batch of spec writes was given up; the next sweeps look at its jobs."),
-            ("invocation-failures", messaging.invocation_failures, "An upload was not admitted after three attempts; send it again."),
+            (
+                "stream-failures",
+                messaging.stream_failures,
+                "A batch of spec writes was given up; the next sweeps look at its jobs.",
+            ),
+            (
+                "invocation-failures",
+                messaging.invocation_failures,
+                "An upload was not admitted after three attempts; send it again.",
+            ),
         ):
             self._alarm(f"{key}-depth", _depth(queue), threshold=1, says=says, guide=key)
         self._alarm(

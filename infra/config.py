@@ -137,7 +137,9 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
         faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
     on_host = {config.python_version == HOST, config.architecture == HOST}
     if on_host != {config.is_local}:
-        faults.append("python_version, architecture: `host` is for local, which runs functions on this machine, and only for it")
+        faults.append(
+            "python_version, architecture: `host` is for local, which runs functions on this machine, and only for it"
+        )
     return faults
 
 

@@ -144,11 +144,10 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         memory_mb=512,
         triggers=(Schedule(rate_minutes=1),),
         access=(
+            Access.READ_SPECS,
             Access.SCAN_SPECS,
-            Access.READ_STATE,
             Access.LIST_JOBS,
             Access.READ_REGISTRY,
-            Access.FIND_DUE_JOBS,
             Access.SEND_FOLLOW_UPS,
         ),
         reserved_concurrency=2,

@@ -46,9 +46,7 @@ class Target:
     def of(cls, config: DeploymentConfig) -> "Target":
         """Resolve `host` to this interpreter and this processor."""
         if HOST in {config.python_version, config.architecture}:
-            machine: Literal["arm64", "x86_64"] = (
-                "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
-            )
+            machine: Literal["arm64", "x86_64"] = "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
             return cls(python_version=_this_python(), machine=machine, is_host=True)
         return cls(
             python_version=config.python_version,

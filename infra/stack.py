@@ -2,8 +2,8 @@
 
 import aws_cdk as cdk
 from constructs import Construct
-from flink_controller import settings
 
+from flink_controller import settings
 from infra.access import OperatorsPolicy, Resources, grants
 from infra.alarms import Alarms
 from infra.compute import ControllerFunction, Sizing, reconciler, settings_values
@@ -31,9 +31,7 @@ class FlinkJobControllerStack(cdk.Stack):
         target = Target.of(config)
         row = reconciler(FUNCTIONS)
         self.storage = Storage(self, "Storage", config=config)
-        self.messaging = Messaging(
-            self, "Messaging", config=config, reconciler_timeout_s=Sizing.of(row, config).timeout_s
-        )
+        self.messaging = Messaging(self, "Messaging", config=config, reconciler_timeout_s=Sizing.of(row, config).timeout_s)
         self.layers = Layers(self, "Layers", target=target)
         environment = settings.environment(
             settings_values(config=config, storage=self.storage, messaging=self.messaging, reconciler=row)
@@ -44,21 +42,15 @@ class FlinkJobControllerStack(cdk.Stack):
             )
             for row in FUNCTIONS
         }
-        granted = grants(
-            Resources(storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets)
-        )
+        granted = grants(Resources(storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets))
         self.triggers = Triggers(self, "Triggers", config=config, storage=self.storage, messaging=self.messaging)
         for function in self.functions.values():
             for access in function.row.access:
                 for grant in granted[access]:
                     function.function.add_to_role_policy(grant.statement())
             self.triggers.connect(function)
-        self.operators = OperatorsPolicy(
-            self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH]
-        )
-        self.alarms = Alarms(
-            self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging
-        )
+        self.operators = OperatorsPolicy(self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH])
+        self.alarms = Alarms(self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging)
         acknowledge_findings(
             self,
             config=config,

@@ -10,8 +10,8 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
-from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
 
+from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
 from infra.config import DeploymentConfig
 
 BY_DUE: Final = "by_due"
