@@ -8,13 +8,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from moto import mock_aws
+
+from flink_controller.adapters.aws_clients import client_config
 from infra.local.aws import LocalAws, LocalAwsConfig
 from infra.local.progress import SILENT
 from infra.local.settings import LocalSettings
 from infra.local.toolchain import Toolchain
-from moto import mock_aws
-
-from flink_controller.adapters.aws_clients import client_config
 from tests.contract.worlds import AwsWorld, TwinWorld, World
 
 

@@ -9,18 +9,14 @@ from flink_controller.ports import Commit, Held, StatusStore
 from tests.contract.worlds import NOW, after
 
 DIGEST = "ab" * 32
-ARTIFACT = Artifact(
-    bucket="artifacts", key="artifacts/a.jar", version_id="v1", sha256=DIGEST, key_id="team", size_bytes=10
-)
+ARTIFACT = Artifact(bucket="artifacts", key="artifacts/a.jar", version_id="v1", sha256=DIGEST, key_id="team", size_bytes=10)
 CLUSTER = Cluster(
     name="default", url="http://flink:8081", savepoint_root="s3://state/savepoints", checkpoint_root="s3://state/checkpoints"
 )
 
 
 def status(job_id: str = "job", *, cluster: str = "default", artifact_location: str | None = None) -> JobStatus:
-    return JobStatus(
-        job_id=job_id, cluster=cluster, created_at=NOW, updated_at=NOW, artifact_location=artifact_location
-    )
+    return JobStatus(job_id=job_id, cluster=cluster, created_at=NOW, updated_at=NOW, artifact_location=artifact_location)
 
 
 def revision(number: int, job_id: str = "job", outcome: str = "Pending") -> Revision:

@@ -22,9 +22,9 @@ def test_the_newest_version_is_the_latest(world: World) -> None:
     found = world.objects.latest(world.bucket, KEY)
 
     assert found is not None
-    assert (world.bucket, KEY, version_id, 5) == (found.bucket, found.key, found.version_id, found.size_bytes)
+    assert (found.bucket, found.key, found.version_id, found.size_bytes) == (world.bucket, KEY, version_id, 5)
     assert found.uploaded_at.tzinfo is not None
-    assert 0 == found.uploaded_at.microsecond
+    assert found.uploaded_at.microsecond == 0
 
 
 def test_every_version_can_be_read(world: World) -> None:
@@ -32,7 +32,7 @@ def test_every_version_can_be_read(world: World) -> None:
     second = world.upload(KEY, b"two")
 
     with world.objects.open(world.bucket, KEY, first) as old, world.objects.open(world.bucket, KEY, second) as new:
-        assert (b"one", b"two") == (old.read(), new.read())
+        assert (old.read(), new.read()) == (b"one", b"two")
 
 
 def test_a_deleted_object_is_none_and_its_versions_stay(world: World) -> None:
@@ -42,7 +42,7 @@ def test_a_deleted_object_is_none_and_its_versions_stay(world: World) -> None:
     assert world.objects.latest(world.bucket, KEY) is None
     assert world.objects.read(world.bucket, KEY, limit_bytes=10) is None
     with world.objects.open(world.bucket, KEY, version_id) as body:
-        assert b"one" == body.read()
+        assert body.read() == b"one"
 
 
 def test_a_version_that_does_not_exist_is_not_found(world: World) -> None:
@@ -63,7 +63,7 @@ def test_a_large_object_is_streamed_whole(world: World) -> None:
         while chunk := body.read(100_000):
             digest.update(chunk)
 
-    assert hashlib.sha256(content).hexdigest() == digest.hexdigest()
+    assert digest.hexdigest() == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 1), (10, 10), (11, 11), (12, 11), (5000, 11)])
@@ -72,7 +72,7 @@ def test_a_small_object_is_read_up_to_one_byte_beyond_the_limit(world: World, si
 
     found = world.objects.read(world.bucket, KEY, limit_bytes=10)
 
-    assert b"x" * expected == found
+    assert found == b"x" * expected
 
 
 def test_a_delete_marker_is_no_version_to_open(aws_world: AwsWorld) -> None:

@@ -8,25 +8,25 @@ from tests.contract.worlds import AwsWorld, World
 def test_a_follow_up_without_delay_arrives_at_once(world: World) -> None:
     world.follow_ups.send("ns/job", timedelta(0))
 
-    assert ["ns/job"] == world.received()
+    assert world.received() == ["ns/job"]
 
 
 def test_a_delayed_follow_up_does_not_arrive_at_once(world: World) -> None:
     world.follow_ups.send("job", timedelta(seconds=30))
 
-    assert [] == world.received()
+    assert world.received() == []
 
 
 def test_a_delay_beyond_the_queues_longest_is_shortened(world: World) -> None:
     world.follow_ups.send("job", timedelta(days=2))
 
-    assert [] == world.received()
+    assert world.received() == []
 
 
 def test_a_negative_delay_is_none(world: World) -> None:
     world.follow_ups.send("job", timedelta(seconds=-5))
 
-    assert ["job"] == world.received()
+    assert world.received() == ["job"]
 
 
 def test_many_jobs_are_woken_at_once(world: World) -> None:
@@ -34,13 +34,13 @@ def test_many_jobs_are_woken_at_once(world: World) -> None:
 
     world.follow_ups.send_now(names)
 
-    assert names == world.received()
+    assert world.received() == names
 
 
 def test_no_jobs_are_no_messages(world: World) -> None:
     world.follow_ups.send_now([])
 
-    assert [] == world.received()
+    assert world.received() == []
 
 
 def test_a_message_carries_the_name_and_nothing_else(aws_world: AwsWorld) -> None:
@@ -48,4 +48,4 @@ def test_a_message_carries_the_name_and_nothing_else(aws_world: AwsWorld) -> Non
 
     (message,) = aws_world.sqs.receive_message(QueueUrl=aws_world.queue_url)["Messages"]
 
-    assert '{"job_id": "ns/job"}' == message["Body"]
+    assert message["Body"] == '{"job_id": "ns/job"}'

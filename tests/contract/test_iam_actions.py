@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 from moto import mock_aws
 
@@ -24,10 +25,10 @@ from flink_controller.adapters import (
 from flink_controller.adapters.aws_clients import AWSClients
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.errors import NotFoundError
-from flink_controller.domain.status import Pause, StagedJar
+from flink_controller.domain.status import DueKind, Pause, StagedJar
 from flink_controller.ports import Commit
 from tests.contract.samples import CLUSTER, DIGEST, event, held, recorded, revision, status, version
-from tests.contract.worlds import AwsWorld
+from tests.contract.worlds import AwsWorld, after
 
 ACTION_OF_CALL = {
     "s3:HeadObject": "s3:GetObject",
@@ -80,6 +81,7 @@ def statuses_read(world: AwsWorld) -> None:
     world.statuses.events("job")
     list(world.statuses.summaries())
     list(world.statuses.jobs_naming("artifacts", "a"))
+    list(world.statuses.due(DueKind.LAUNCH, after(0)))
     world.statuses.staged_jar("default", DIGEST)
 
 
@@ -168,22 +170,20 @@ def test_an_adapter_calls_what_it_declares(use: Callable[[AwsWorld], None], expe
     with mock_aws():
         use(AwsWorld(_session_client, recorder.watch))
 
-    assert set(expected) == recorder.actions
+    assert recorder.actions == set(expected)
 
 
 def test_clients_are_made_on_first_use_with_bounded_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
     clients = AWSClients()
-    config = clients.dynamodb.meta.config
+    config: Any = clients.dynamodb.meta.config
 
     assert clients.dynamodb is clients.dynamodb
-    assert {"dynamodb"} == set(vars(clients))
-    assert (2, 10) == (config.connect_timeout, config.read_timeout)
-    assert {"mode": "standard", "total_max_attempts": 3} == config.retries  # type: ignore[attr-defined]  # not in the stubs
+    assert set(vars(clients)) == {"dynamodb"}
+    assert (config.connect_timeout, config.read_timeout) == (2, 10)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
 
 
 def _session_client(service: str) -> Any:
-    import boto3
-
     return boto3.session.Session("test", "test", region_name="us-east-1").client(service)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
 from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
 from flink_controller.domain.errors import StaleWriteError
@@ -46,17 +47,17 @@ def test_a_commit_whose_answer_was_lost_succeeds_once(aws_world: AwsWorld, opera
 
     result = statuses.commit(lease, commit, release=False)
 
-    assert 1 == result.version
+    assert result.version == 1
     again = held(aws_world.statuses, at=1)
-    assert (status(), 1) == (again.status, again.version)
+    assert (again.status, again.version) == (status(), 1)
 
 
 def test_a_commit_that_released_its_lease_and_lost_its_answer_succeeds(aws_world: AwsWorld) -> None:
     lease = held(aws_world.statuses)
     statuses = DynamoStatusStore(losing(aws_world, "UpdateItem"), aws_world.state_table)
 
-    assert 1 == statuses.commit(lease, Commit(status()), release=True).version
-    assert 2 == held(aws_world.statuses, owner="other").fence
+    assert statuses.commit(lease, Commit(status()), release=True).version == 1
+    assert held(aws_world.statuses, owner="other").fence == 2
 
 
 def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_took_the_lease(aws_world: AwsWorld) -> None:
@@ -66,7 +67,7 @@ def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_took_the_lease(
     with pytest.raises(StaleWriteError):
         DynamoStatusStore(client, aws_world.state_table).commit(lease, Commit(status()), release=False)
 
-    assert status() == aws_world.statuses.read("job")
+    assert aws_world.statuses.read("job") == status()
 
 
 def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_went_on(aws_world: AwsWorld) -> None:
@@ -82,7 +83,7 @@ def test_a_commit_is_stale_when_its_answer_was_lost_and_somebody_went_on(aws_wor
     with pytest.raises(StaleWriteError):
         DynamoStatusStore(client, aws_world.state_table).commit(lease, Commit(status()), release=False)
 
-    assert status(cluster="new") == aws_world.statuses.read("job")
+    assert aws_world.statuses.read("job") == status(cluster="new")
 
 
 def test_a_lease_whose_answer_was_lost_is_held_by_its_owner(aws_world: AwsWorld) -> None:
@@ -90,14 +91,14 @@ def test_a_lease_whose_answer_was_lost_is_held_by_its_owner(aws_world: AwsWorld)
 
     lease = held(statuses)
 
-    assert 1 == statuses.commit(lease, Commit(status()), release=False).version
+    assert statuses.commit(lease, Commit(status()), release=False).version == 1
 
 
 def test_a_jar_whose_deletion_lost_its_answer_is_still_given_back(aws_world: AwsWorld) -> None:
     recorded(aws_world.statuses, Commit(status("a"), jar=JAR))
     statuses = DynamoStatusStore(losing(aws_world, "DeleteItem"), aws_world.state_table)
 
-    assert JAR == statuses.release_jar("default", DIGEST, "a")
+    assert statuses.release_jar("default", DIGEST, "a") == JAR
 
 
 def test_a_jar_that_is_claimed_while_it_is_released_stays(aws_world: AwsWorld) -> None:
@@ -105,7 +106,7 @@ def test_a_jar_that_is_claimed_while_it_is_released_stays(aws_world: AwsWorld) -
     client = losing(aws_world, "UpdateItem", lambda: recorded(aws_world.statuses, Commit(status("b"), jar=JAR)))
 
     assert DynamoStatusStore(client, aws_world.state_table).release_jar("default", DIGEST, "a") is None
-    assert JAR == aws_world.statuses.staged_jar("default", DIGEST)
+    assert aws_world.statuses.staged_jar("default", DIGEST) == JAR
 
 
 @pytest.mark.parametrize(("item", "operation"), [({"labels": {"a": "b"}}, "PutItem"), (None, "DeleteItem")])
@@ -117,12 +118,10 @@ def test_a_spec_whose_write_lost_its_answer_is_written(
 
     specs.replace("job", item, expected=specs.read("job"))
 
-    assert (None if item is None else {**item, "job_id": "job"}) == specs.read("job")
+    assert specs.read("job") == (None if item is None else {**item, "job_id": "job"})
 
 
 def test_a_verdict_whose_answer_was_lost_is_recorded_when_it_is_tried_again(aws_world: AwsWorld) -> None:
-    from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
-
     records = DynamoArtifactRecords(losing(aws_world, "TransactWriteItems"), aws_world.state_table)
     window = timedelta(seconds=5)
 
@@ -133,4 +132,4 @@ def test_a_verdict_whose_answer_was_lost_is_recorded_when_it_is_tried_again(aws_
 
     head = records.head("artifacts", "artifacts/a.jar")
     assert head is not None
-    assert version("v1") == head.admitted
+    assert head.admitted == version("v1")

@@ -44,9 +44,7 @@ def race(actions: Sequence[Callable[[], T]]) -> list[T | Exception]:
 @pytest.fixture
 def stores(emulated_world: AwsWorld) -> list[DynamoStatusStore]:
     """Give every racer a client of its own."""
-    return [
-        DynamoStatusStore(emulated_world.client("dynamodb"), emulated_world.state_table) for _ in range(RACERS)
-    ]
+    return [DynamoStatusStore(emulated_world.client("dynamodb"), emulated_world.state_table) for _ in range(RACERS)]
 
 
 def test_one_of_many_gets_the_lease(stores: list[DynamoStatusStore]) -> None:
@@ -55,11 +53,11 @@ def test_one_of_many_gets_the_lease(stores: list[DynamoStatusStore]) -> None:
         results = race([lambda s=s, n=n, j=job_id: held(s, j, owner=f"owner-{n}") for n, s in enumerate(stores)])  # type: ignore[misc]  # bound now
 
         winners = [result for result in results if isinstance(result, Held)]
-        assert [1] == [winner.fence for winner in winners]
+        assert [winner.fence for winner in winners] == [1]
 
 
 @pytest.mark.parametrize("has_items", [False, True], ids=["status alone", "transaction"])
-def test_one_of_many_commits_on_one_version(stores: list[DynamoStatusStore], has_items: bool) -> None:
+def test_one_of_many_commits_on_one_version(stores: list[DynamoStatusStore], *, has_items: bool) -> None:
     for round_ in range(15):
         lease = held(stores[0], f"job-{round_}")
 
@@ -73,8 +71,8 @@ def test_one_of_many_commits_on_one_version(stores: list[DynamoStatusStore], has
         (winner,) = [result for result in results if isinstance(result, int)]
         stored = stores[0].read(lease.job_id)
         assert stored is not None
-        assert f"c{winner}" == stored.cluster
-        assert ([winner + 1] if has_items else []) == [e.sequence for e in stores[0].events(lease.job_id)]
+        assert stored.cluster == f"c{winner}"
+        assert [e.sequence for e in stores[0].events(lease.job_id)] == ([winner + 1] if has_items else [])
 
 
 def test_no_update_is_lost_when_nobody_respects_the_lease(stores: list[DynamoStatusStore]) -> None:
@@ -96,15 +94,15 @@ def test_no_update_is_lost_when_nobody_respects_the_lease(stores: list[DynamoSta
     results = race([lambda s=s: count_up(s) for s in stores])  # type: ignore[misc]  # bound now
 
     counts = [result for result in results if isinstance(result, tuple)]
-    assert RACERS == len(counts)
+    assert len(counts) == RACERS
     total = sum(done for done, _ in counts)
     stored = stores[0].read("job")
     assert total > 0
     assert stored is not None
-    assert total == stored.attempt_counter
-    assert list(range(1, total + 1)) == [found.sequence for found in stores[0].events("job", limit=1000)]
+    assert stored.attempt_counter == total
+    assert [found.sequence for found in stores[0].events("job", limit=1000)] == list(range(1, total + 1))
     fences = [fence for _, own in counts for fence in own]
-    assert len(fences) == len(set(fences))
+    assert len(set(fences)) == len(fences)
     assert all(own == sorted(own) for _, own in counts)
 
 
@@ -118,7 +116,7 @@ def test_exactly_one_of_a_jars_users_is_the_last(stores: list[DynamoStatusStore]
             [lambda s=s, n=n, c=jar.cluster: s.release_jar(c, DIGEST, f"job-{n}") for n, s in enumerate(stores)]  # type: ignore[misc]  # bound now
         )
 
-        assert [jar] == [result for result in results if isinstance(result, StagedJar)]
+        assert [result for result in results if isinstance(result, StagedJar)] == [jar]
         assert stores[0].staged_jar(jar.cluster, DIGEST) is None
 
 
@@ -140,15 +138,13 @@ def test_verdicts_at_once_lose_no_version_and_the_newest_upload_is_the_head(emul
     assert head is not None
     assert head.admitted is not None
     assert f"v{RACERS - 1}" == head.latest.version_id == head.admitted.version_id
-    assert RACERS == len(emulated_world.records.versions("artifacts", "artifacts/a.jar"))
+    assert len(emulated_world.records.versions("artifacts", "artifacts/a.jar")) == RACERS
 
 
 def test_one_of_many_edits_a_spec(emulated_world: AwsWorld) -> None:
     emulated_world.put_spec("job", {"labels": {"round": "start"}})
     stores = [
-        EditableDynamoSpecStore(
-            emulated_world.client("dynamodb"), emulated_world.spec_table, known_fields=KNOWN_FIELDS
-        )
+        EditableDynamoSpecStore(emulated_world.client("dynamodb"), emulated_world.spec_table, known_fields=KNOWN_FIELDS)
         for _ in range(RACERS)
     ]
     for _ in range(10):
@@ -163,4 +159,4 @@ def test_one_of_many_edits_a_spec(emulated_world: AwsWorld) -> None:
         (winner,) = [result for result in results if isinstance(result, int)]
         stored = emulated_world.specs.read("job")
         assert stored is not None
-        assert {"by": str(winner)} == stored["labels"]
+        assert stored["labels"] == {"by": str(winner)}

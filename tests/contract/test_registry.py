@@ -44,15 +44,15 @@ def test_a_registered_cluster_is_read_back(world: World) -> None:
 
     world.registry.put_cluster(cluster)
 
-    assert cluster == world.registry.cluster("default")
-    assert [cluster] == world.registry.clusters()
+    assert world.registry.cluster("default") == cluster
+    assert world.registry.clusters() == [cluster]
 
 
 def test_registering_again_replaces(world: World) -> None:
     world.registry.put_cluster(CLUSTER)
     world.registry.put_cluster(CLUSTER.model_copy(update={"url": "http://other:8081"}))
 
-    assert ["http://other:8081"] == [found.url for found in world.registry.clusters()]
+    assert [found.url for found in world.registry.clusters()] == ["http://other:8081"]
 
 
 def test_a_removed_cluster_is_gone_and_removing_twice_is_harmless(world: World) -> None:
@@ -62,7 +62,7 @@ def test_a_removed_cluster_is_gone_and_removing_twice_is_harmless(world: World) 
     world.registry.delete_cluster("default")
 
     assert world.registry.cluster("default") is None
-    assert [] == world.registry.clusters()
+    assert world.registry.clusters() == []
 
 
 def test_a_malformed_cluster_is_refused_by_name_and_left_out_of_lists(world: World) -> None:
@@ -72,7 +72,7 @@ def test_a_malformed_cluster_is_refused_by_name_and_left_out_of_lists(world: Wor
 
     with pytest.raises(RejectedError, match="CLUSTER#broken"):
         world.registry.cluster("broken")
-    assert ["default"] == [found.name for found in world.registry.clusters()]
+    assert [found.name for found in world.registry.clusters()] == ["default"]
 
 
 def test_every_fault_of_a_malformed_cluster_is_named(aws_world: AwsWorld) -> None:
@@ -89,8 +89,8 @@ def test_every_fault_of_a_malformed_cluster_is_named(aws_world: AwsWorld) -> Non
 def test_a_key_is_read_back(world: World) -> None:
     world.registry.put_key(KEY)
 
-    assert KEY == world.registry.key("team")
-    assert [KEY] == world.registry.keys()
+    assert world.registry.key("team") == KEY
+    assert world.registry.keys() == [KEY]
     assert world.registry.key("absent") is None
 
 
@@ -100,14 +100,14 @@ def test_pauses_come_and_go(world: World) -> None:
     world.registry.delete_pause("all")
     world.registry.delete_pause("all")
 
-    assert [Pause(scope="namespace/data", reason="migration")] == world.registry.pauses()
+    assert world.registry.pauses() == [Pause(scope="namespace/data", reason="migration")]
 
 
 def test_kinds_do_not_mix(world: World) -> None:
     world.registry.put_cluster(CLUSTER)
     world.registry.put_pause(Pause(scope="default"))
 
-    assert [] == world.registry.keys()
+    assert world.registry.keys() == []
     assert world.registry.key("default") is None
 
 
@@ -120,13 +120,13 @@ def test_any_text_can_be_looked_up(world: World, name: str) -> None:
 def test_an_item_written_by_hand_needs_no_name_of_its_own(aws_world: AwsWorld) -> None:
     put_by_hand(aws_world, "CLUSTER#default", PLAIN_CLUSTER)
 
-    assert CLUSTER == aws_world.registry.cluster("default")
+    assert aws_world.registry.cluster("default") == CLUSTER
 
 
 def test_an_item_copied_by_hand_is_called_as_its_key_says(aws_world: AwsWorld) -> None:
     put_by_hand(aws_world, "CLUSTER#copy", {**PLAIN_CLUSTER, "kind": {"S": "CLUSTER"}, "name": {"S": "copy"}})
 
-    assert ["copy"] == [found.name for found in aws_world.registry.clusters()]
+    assert [found.name for found in aws_world.registry.clusters()] == ["copy"]
 
 
 def test_a_string_set_written_by_hand_is_taken_for_a_list(aws_world: AwsWorld) -> None:
@@ -140,7 +140,7 @@ def test_a_string_set_written_by_hand_is_taken_for_a_list(aws_world: AwsWorld) -
     key = aws_world.registry.key("team")
 
     assert key is not None
-    assert ("data", "default") == key.namespaces
+    assert key.namespaces == ("data", "default")
 
 
 def test_a_date_without_its_time_zone_is_refused(aws_world: AwsWorld) -> None:
@@ -160,4 +160,4 @@ def test_a_malformed_pause_pauses(aws_world: AwsWorld) -> None:
         aws_world, "PAUSE#all", {"kind": {"S": "PAUSE"}, "name": {"S": "all"}, "reason": {"N": "1"}, "who": {"S": "me"}}
     )
 
-    assert ["all"] == [found.scope for found in aws_world.registry.pauses()]
+    assert [found.scope for found in aws_world.registry.pauses()] == ["all"]

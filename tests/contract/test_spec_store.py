@@ -19,7 +19,7 @@ def test_a_raw_put_is_read_back_with_plain_numbers(world: World) -> None:
 
     found = world.specs.read("job")
 
-    assert {**SPEC, "job_id": "job"} == found
+    assert found == {**SPEC, "job_id": "job"}
     assert type(found["deployment"]["parallelism"]) is int
 
 
@@ -29,8 +29,8 @@ def test_fractions_are_floats_and_whole_numbers_are_ints(aws_world: AwsWorld) ->
     found = aws_world.specs.read("job")
 
     assert found is not None
-    assert {"job_id": "job", "half": 0.5, "whole": 4, "large": 10**40} == found
-    assert [type(found[name]) for name in ("half", "whole", "large")] == [float, int, int]
+    assert found == {"job_id": "job", "half": 0.5, "whole": 4, "large": 10**40}
+    assert [float, int, int] == [type(found[name]) for name in ("half", "whole", "large")]
 
 
 def test_bytes_and_sets_in_a_raw_item_do_not_raise(world: World) -> None:
@@ -38,19 +38,19 @@ def test_bytes_and_sets_in_a_raw_item_do_not_raise(world: World) -> None:
 
     found = world.specs.read("job")
 
-    assert {
+    assert found == {
         "job_id": "job",
         "labels": {"a", "b"},
         "args": b"\x00\xff",
         "env_vars": None,
         "deployment": [True, "x"],
-    } == found
+    }
 
 
 def test_sets_of_numbers_and_of_bytes_do_not_raise(aws_world: AwsWorld) -> None:
     aws_world.put_spec("job", {"numbers": {1, 2}, "blobs": {b"a", b"b"}})
 
-    assert {"job_id": "job", "numbers": {1, 2}, "blobs": {b"a", b"b"}} == aws_world.specs.read("job")
+    assert aws_world.specs.read("job") == {"job_id": "job", "numbers": {1, 2}, "blobs": {b"a", b"b"}}
 
 
 def test_an_item_near_400_kb_is_read(world: World) -> None:
@@ -59,7 +59,7 @@ def test_an_item_near_400_kb_is_read(world: World) -> None:
     found = world.specs.read("job")
 
     assert found is not None
-    assert 399_000 == len(found["args"])
+    assert len(found["args"]) == 399_000
 
 
 def test_segments_cover_every_item_once(world: World) -> None:
@@ -69,7 +69,7 @@ def test_segments_cover_every_item_once(world: World) -> None:
 
     found = [job_id for index in range(15) for job_id, _ in world.specs.segment(index, 15)]
 
-    assert sorted(names) == sorted(found)
+    assert sorted(found) == sorted(names)
 
 
 def test_items_lists_everything_over_many_pages(world: World) -> None:
@@ -77,13 +77,13 @@ def test_items_lists_everything_over_many_pages(world: World) -> None:
     for number in range(8):
         world.put_spec(f"job-{number}", {"args": "x" * 300_000})
 
-    assert [f"job-{number}" for number in range(8)] == sorted(job_id for job_id, _ in world.specs.items())
+    assert sorted(job_id for job_id, _ in world.specs.items()) == [f"job-{number}" for number in range(8)]
 
 
 def test_replace_writes_a_new_item_where_none_was(world: World) -> None:
     world.specs.replace("job", SPEC, expected=None)
 
-    assert {**SPEC, "job_id": "job"} == world.specs.read("job")
+    assert world.specs.read("job") == {**SPEC, "job_id": "job"}
 
 
 def test_replace_refuses_when_an_item_appeared(world: World) -> None:
@@ -92,7 +92,7 @@ def test_replace_refuses_when_an_item_appeared(world: World) -> None:
     with pytest.raises(StaleWriteError):
         world.specs.replace("job", {"job_type": "batch"}, expected=None)
 
-    assert {**SPEC, "job_id": "job"} == world.specs.read("job")
+    assert world.specs.read("job") == {**SPEC, "job_id": "job"}
 
 
 def test_replace_overwrites_what_was_read(world: World) -> None:
@@ -101,7 +101,7 @@ def test_replace_overwrites_what_was_read(world: World) -> None:
 
     world.specs.replace("job", {"job_type": "batch"}, expected=read)
 
-    assert {"job_id": "job", "job_type": "batch"} == world.specs.read("job")
+    assert world.specs.read("job") == {"job_id": "job", "job_type": "batch"}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_replace_refuses_what_changed_since_it_was_read(world: World, change: di
     with pytest.raises(StaleWriteError):
         world.specs.replace("job", {"job_type": "batch"}, expected=read)
 
-    assert {**change, "job_id": "job"} == world.specs.read("job")
+    assert world.specs.read("job") == {**change, "job_id": "job"}
 
 
 def test_replace_deletes_what_was_read(world: World) -> None:
@@ -149,7 +149,7 @@ def test_replace_works_on_an_item_with_values_that_python_cannot_hold_exactly(aw
 
     aws_world.specs.replace("job", SPEC, expected=aws_world.specs.read("job"))
 
-    assert {**SPEC, "job_id": "job"} == aws_world.specs.read("job")
+    assert aws_world.specs.read("job") == {**SPEC, "job_id": "job"}
 
 
 def test_replace_works_on_an_item_near_400_kb(world: World) -> None:
@@ -159,4 +159,4 @@ def test_replace_works_on_an_item_near_400_kb(world: World) -> None:
 
     found = world.specs.read("job")
     assert found is not None
-    assert "y" * 399_000 == found["args"]
+    assert found["args"] == "y" * 399_000

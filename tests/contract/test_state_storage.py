@@ -117,13 +117,11 @@ def found(storage: Storage, *directories: str) -> list[tuple[int, str, bool]]:
     """Give what was found, without times, by id."""
     result = search(storage, *directories)
     assert isinstance(result, StoredState)
-    return sorted(
-        (one.id, one.path.removeprefix(f"{storage.root}/"), one.is_savepoint) for one in result.checkpoints
-    )
+    return sorted((one.id, one.path.removeprefix(f"{storage.root}/"), one.is_savepoint) for one in result.checkpoints)
 
 
 def test_nothing_is_found_where_nothing_was_written(storage: Storage) -> None:
-    assert [] == found(storage, "savepoints/op-1")
+    assert found(storage, "savepoints/op-1") == []
 
 
 def test_complete_checkpoints_of_the_job_are_found(storage: Storage) -> None:
@@ -131,14 +129,14 @@ def test_complete_checkpoints_of_the_job_are_found(storage: Storage) -> None:
     storage.write(f"checkpoints/{JOB}/chk-12/_metadata", metadata(12))
     storage.write(f"checkpoints/{OTHER}/chk-99/_metadata", metadata(99))
 
-    assert [(3, f"checkpoints/{JOB}/chk-3", False), (12, f"checkpoints/{JOB}/chk-12", False)] == found(storage)
+    assert found(storage) == [(3, f"checkpoints/{JOB}/chk-3", False), (12, f"checkpoints/{JOB}/chk-12", False)]
 
 
 def test_savepoints_are_found_in_the_given_directories_only(storage: Storage) -> None:
     storage.write("savepoints/op-1/savepoint-012345-aa/_metadata", metadata(7))
     storage.write("savepoints/op-2/savepoint-012345-bb/_metadata", metadata(9))
 
-    assert [(7, "savepoints/op-1/savepoint-012345-aa", True)] == found(storage, "savepoints/op-1", "savepoints/op-3")
+    assert found(storage, "savepoints/op-1", "savepoints/op-3") == [(7, "savepoints/op-1/savepoint-012345-aa", True)]
 
 
 def test_the_highest_id_is_the_newest_wherever_it_lies(storage: Storage) -> None:
@@ -149,7 +147,7 @@ def test_the_highest_id_is_the_newest_wherever_it_lies(storage: Storage) -> None
 
     assert isinstance(result, StoredState)
     assert isinstance(result.newest, Checkpoint)
-    assert 10 == result.newest.id
+    assert result.newest.id == 10
     assert isinstance(result.newest.completed_at, datetime)
 
 
@@ -159,23 +157,23 @@ def test_a_trailing_slash_changes_nothing(storage: Storage) -> None:
     result = storage.port.search(JOB, checkpoint_root=f"{storage.root}/checkpoints/", savepoint_directories=[])
 
     assert isinstance(result, StoredState)
-    assert [3] == [one.id for one in result.checkpoints]
+    assert [one.id for one in result.checkpoints] == [3]
 
 
 def test_what_flink_wrote_is_read(files: Storage) -> None:
     files.write(f"checkpoints/{JOB}/chk-55/_metadata", FLINK_2_3)
     files.write("savepoints/op-1/savepoint-012345-aa/_metadata", FLINK_1_20)
 
-    assert [
+    assert found(files, "savepoints/op-1") == [
         (9, "savepoints/op-1/savepoint-012345-aa", True),
         (55, f"checkpoints/{JOB}/chk-55", False),
-    ] == found(files, "savepoints/op-1")
+    ]
 
 
 def test_a_directory_that_is_a_savepoint_itself_is_found(files: Storage) -> None:
     files.write("savepoints/mine/_metadata", metadata(4))
 
-    assert [(4, "savepoints/mine", True)] == found(files, "savepoints/mine")
+    assert found(files, "savepoints/mine") == [(4, "savepoints/mine", True)]
 
 
 def test_a_checkpoint_without_metadata_is_not_complete(files: Storage) -> None:
@@ -184,7 +182,7 @@ def test_a_checkpoint_without_metadata_is_not_complete(files: Storage) -> None:
     files.write(f"checkpoints/{JOB}/shared/b-state-file", b"x")
     files.write(f"checkpoints/{JOB}/chk-x/_metadata", metadata(77))
 
-    assert [(8, f"checkpoints/{JOB}/chk-8", False)] == found(files)
+    assert found(files) == [(8, f"checkpoints/{JOB}/chk-8", False)]
 
 
 @pytest.mark.parametrize("content", [b"", FLINK_2_3[:15]], ids=["empty", "short"])
@@ -193,13 +191,13 @@ def test_metadata_that_was_cut_off_is_not_complete(files: Storage, content: byte
     files.write(f"checkpoints/{JOB}/chk-9/_metadata", content)
     files.write("savepoints/op-1/savepoint-012345-aa/_metadata", content)
 
-    assert [8] == [id_ for id_, _, _ in found(files, "savepoints/op-1")]
+    assert [id_ for id_, _, _ in found(files, "savepoints/op-1")] == [8]
 
 
 def test_a_checkpoint_with_an_unknown_header_is_ordered_by_its_name(files: Storage) -> None:
     files.write(f"checkpoints/{JOB}/chk-9/_metadata", b"another format, long enough")
 
-    assert [(9, f"checkpoints/{JOB}/chk-9", False)] == found(files)
+    assert found(files) == [(9, f"checkpoints/{JOB}/chk-9", False)]
 
 
 def test_a_savepoint_with_an_unknown_header_is_never_guessed(files: Storage) -> None:
@@ -215,7 +213,7 @@ def test_the_newest_checkpoints_are_found_among_very_many(files: Storage) -> Non
     for number in range(1, 31):
         files.write(f"checkpoints/{JOB}/chk-{number}/_metadata", metadata(number))
 
-    assert list(range(21, 31)) == [id_ for id_, _, _ in found(files)]
+    assert [id_ for id_, _, _ in found(files)] == list(range(21, 31))
 
 
 def test_a_checkpoint_is_found_behind_more_shared_files_than_one_page_lists(moto_world: AwsWorld) -> None:
@@ -224,7 +222,7 @@ def test_a_checkpoint_is_found_behind_more_shared_files_than_one_page_lists(moto
         storage.write(f"checkpoints/{JOB}/a-{number}/state", b"x")
     storage.write(f"checkpoints/{JOB}/chk-5/_metadata", metadata(5))
 
-    assert [5] == [id_ for id_, _, _ in found(storage)]
+    assert [id_ for id_, _, _ in found(storage)] == [5]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +272,7 @@ def test_all_of_flinks_names_for_s3_are_read(aws_world: AwsWorld) -> None:
     result = storage.port.search(JOB, checkpoint_root=f"{root}/checkpoints", savepoint_directories=[])
 
     assert isinstance(result, StoredState)
-    assert [f"{root}/checkpoints/{JOB}/chk-5"] == [one.path for one in result.checkpoints]
+    assert [one.path for one in result.checkpoints] == [f"{root}/checkpoints/{JOB}/chk-5"]
 
 
 def test_a_directory_that_may_not_be_listed_is_unreadable(tmp_path: Path) -> None:
@@ -294,7 +292,7 @@ def test_flinks_short_form_of_a_file_address_is_read(tmp_path: Path) -> None:
     )
 
     assert isinstance(result, StoredState)
-    assert [4] == [one.id for one in result.checkpoints]
+    assert [one.id for one in result.checkpoints] == [4]
 
 
 def test_each_address_goes_to_the_storage_of_its_scheme(tmp_path: Path, moto_world: AwsWorld) -> None:
@@ -310,7 +308,7 @@ def test_each_address_goes_to_the_storage_of_its_scheme(tmp_path: Path, moto_wor
     )
 
     assert isinstance(result, StoredState)
-    assert {3, 4} == {one.id for one in result.checkpoints}
+    assert {one.id for one in result.checkpoints} == {3, 4}
 
 
 def test_a_scheme_that_is_not_allowed_is_unreadable(tmp_path: Path, moto_world: AwsWorld) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError
-from flink_controller.domain.status import StagedJar
+from flink_controller.domain.status import DueKind, StagedJar
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from tests.contract.samples import DIGEST, event, held, recorded, revision, status
 from tests.contract.worlds import AwsWorld, World, after
@@ -14,14 +14,14 @@ JAR = StagedJar(cluster="default", sha256=DIGEST, jar_id="1_a.jar", incarnation=
 
 
 def test_the_first_lease_of_a_job_finds_no_status(world: World) -> None:
-    assert Held("job", None, fence=1, version=0) == held(world.statuses)
+    assert held(world.statuses) == Held("job", None, fence=1, version=0)
 
 
 def test_a_lease_alone_is_no_status(world: World) -> None:
     held(world.statuses)
 
     assert world.statuses.read("job") is None
-    assert [] == list(world.statuses.summaries())
+    assert list(world.statuses.summaries()) == []
 
 
 def test_a_held_lease_is_refused_to_another_owner_and_says_until_when(world: World) -> None:
@@ -30,25 +30,25 @@ def test_a_held_lease_is_refused_to_another_owner_and_says_until_when(world: Wor
     with pytest.raises(LeaseTakenError) as caught:
         held(world.statuses, owner="second", at=59)
 
-    assert after(60) == caught.value.until
+    assert caught.value.until == after(60)
 
 
 def test_an_expired_lease_can_be_taken(world: World) -> None:
     held(world.statuses, owner="first")
 
-    assert 2 == held(world.statuses, owner="second", at=60).fence
+    assert held(world.statuses, owner="second", at=60).fence == 2
 
 
 def test_the_owner_can_take_its_lease_again(world: World) -> None:
     held(world.statuses, owner="me")
 
-    assert 2 == held(world.statuses, owner="me", at=1).fence
+    assert held(world.statuses, owner="me", at=1).fence == 2
 
 
 def test_a_released_lease_can_be_taken_at_once(world: World) -> None:
     world.statuses.release(held(world.statuses, owner="first"))
 
-    assert 2 == held(world.statuses, owner="second").fence
+    assert held(world.statuses, owner="second").fence == 2
 
 
 def test_releasing_a_lease_that_was_taken_over_leaves_it_alone(world: World) -> None:
@@ -64,27 +64,27 @@ def test_releasing_a_lease_that_was_taken_over_leaves_it_alone(world: World) -> 
 def test_releasing_the_lease_of_an_unknown_job_makes_nothing(world: World) -> None:
     world.statuses.release(Held("job", None, fence=1, version=0))
 
-    assert 1 == held(world.statuses).fence
+    assert held(world.statuses).fence == 1
 
 
 def test_a_committed_status_is_read_back(world: World) -> None:
     recorded(world.statuses, Commit(status()))
 
-    assert status() == world.statuses.read("job")
+    assert world.statuses.read("job") == status()
 
 
 def test_a_commit_gives_the_conditions_of_the_next(world: World) -> None:
     first = world.statuses.commit(held(world.statuses), Commit(status()), release=False)
     second = world.statuses.commit(first, Commit(status(cluster="other")), release=False)
 
-    assert Held("job", status(), fence=1, version=1) == first
-    assert Held("job", status(cluster="other"), fence=1, version=2) == second
+    assert first == Held("job", status(), fence=1, version=1)
+    assert second == Held("job", status(cluster="other"), fence=1, version=2)
 
 
 def test_the_next_lease_finds_the_status(world: World) -> None:
     recorded(world.statuses, Commit(status()))
 
-    assert Held("job", status(), fence=2, version=1) == held(world.statuses, owner="next")
+    assert held(world.statuses, owner="next") == Held("job", status(), fence=2, version=1)
 
 
 def test_a_commit_that_keeps_the_lease_keeps_others_out(world: World) -> None:
@@ -97,7 +97,7 @@ def test_a_commit_that_keeps_the_lease_keeps_others_out(world: World) -> None:
 def test_a_commit_that_releases_lets_others_in(world: World) -> None:
     world.statuses.commit(held(world.statuses), Commit(status()), release=True)
 
-    assert 2 == held(world.statuses, owner="other").fence
+    assert held(world.statuses, owner="other").fence == 2
 
 
 @pytest.mark.parametrize("items", [(), (event(1),)], ids=["status alone", "with items"])
@@ -109,7 +109,7 @@ def test_the_holder_of_an_old_lease_commits_nothing(world: World, items: tuple[o
         world.statuses.commit(old, Commit(status(), events=items), release=False)  # type: ignore[arg-type]  # parametrised
 
     assert world.statuses.read("job") is None
-    assert [] == world.statuses.events("job")
+    assert world.statuses.events("job") == []
 
 
 @pytest.mark.parametrize("items", [(), (event(2),)], ids=["status alone", "with items"])
@@ -120,8 +120,8 @@ def test_a_commit_on_an_old_version_writes_nothing(world: World, items: tuple[ob
     with pytest.raises(StaleWriteError):
         world.statuses.commit(first, Commit(status(cluster="other"), events=items), release=False)  # type: ignore[arg-type]  # parametrised
 
-    assert status() == world.statuses.read("job")
-    assert [] == world.statuses.events("job")
+    assert world.statuses.read("job") == status()
+    assert world.statuses.events("job") == []
 
 
 def test_a_commit_without_any_lease_writes_nothing(world: World) -> None:
@@ -135,7 +135,7 @@ def test_an_expired_lease_that_nobody_took_still_commits(world: World) -> None:
     world.statuses.commit(held(world.statuses), Commit(status()), release=True)
     late = held(world.statuses, at=100)
 
-    assert 2 == world.statuses.commit(late, Commit(status(cluster="late")), release=False).version
+    assert world.statuses.commit(late, Commit(status(cluster="late")), release=False).version == 2
 
 
 def test_a_status_that_is_too_large_is_refused_and_nothing_is_written(world: World) -> None:
@@ -150,8 +150,8 @@ def test_a_status_that_is_too_large_is_refused_and_nothing_is_written(world: Wor
 def test_revisions_are_read_one_by_one_and_in_order(world: World) -> None:
     recorded(world.statuses, Commit(status(), revisions=(revision(2), revision(10), revision(1))))
 
-    assert [1, 2, 10] == [found.number for found in world.statuses.revisions("job")]
-    assert revision(10) == world.statuses.revision("job", 10)
+    assert [found.number for found in world.statuses.revisions("job")] == [1, 2, 10]
+    assert world.statuses.revision("job", 10) == revision(10)
     assert world.statuses.revision("job", 3) is None
 
 
@@ -159,37 +159,37 @@ def test_a_revisions_outcome_can_be_recorded_later(world: World) -> None:
     recorded(world.statuses, Commit(status(), revisions=(revision(1),)))
     recorded(world.statuses, Commit(status(), revisions=(revision(1, outcome="Stable"),)))
 
-    assert [revision(1, outcome="Stable")] == world.statuses.revisions("job")
+    assert world.statuses.revisions("job") == [revision(1, outcome="Stable")]
 
 
 def test_the_newest_events_are_read_oldest_first(world: World) -> None:
     recorded(world.statuses, Commit(status(), events=tuple(event(number) for number in (1, 2, 9, 10, 11))))
 
-    assert [9, 10, 11] == [found.sequence for found in world.statuses.events("job", limit=3)]
-    assert [1, 2, 9, 10, 11] == [found.sequence for found in world.statuses.events("job")]
-    assert [] == world.statuses.events("job", limit=0)
+    assert [found.sequence for found in world.statuses.events("job", limit=3)] == [9, 10, 11]
+    assert [found.sequence for found in world.statuses.events("job")] == [1, 2, 9, 10, 11]
+    assert world.statuses.events("job", limit=0) == []
 
 
 def test_a_repeated_event_replaces_itself(world: World) -> None:
     recorded(world.statuses, Commit(status(), events=(event(1),)))
     recorded(world.statuses, Commit(status(), events=(event(1, count=7),)))
 
-    assert [event(1, count=7)] == world.statuses.events("job")
+    assert world.statuses.events("job") == [event(1, count=7)]
 
 
 def test_one_jobs_items_are_not_anothers(world: World) -> None:
     recorded(world.statuses, Commit(status("a"), revisions=(revision(1, "a"),), events=(event(1),)))
     recorded(world.statuses, Commit(status("a/b")))
 
-    assert [] == world.statuses.revisions("a/b")
-    assert [] == world.statuses.events("a/b")
+    assert world.statuses.revisions("a/b") == []
+    assert world.statuses.events("a/b") == []
 
 
 def test_summaries_list_every_status(world: World) -> None:
     for name in ("b", "a", "ns/c"):
         recorded(world.statuses, Commit(status(name)))
 
-    assert ["a", "b", "ns/c"] == sorted(found.job_id for found in world.statuses.summaries())
+    assert sorted(found.job_id for found in world.statuses.summaries()) == ["a", "b", "ns/c"]
 
 
 def test_jobs_are_found_by_the_artifact_that_they_name(world: World) -> None:
@@ -197,7 +197,7 @@ def test_jobs_are_found_by_the_artifact_that_they_name(world: World) -> None:
     recorded(world.statuses, Commit(status("b", artifact_location="artifacts/artifacts/b.jar")))
     recorded(world.statuses, Commit(status("c", artifact_location="artifacts/artifacts/a.jar")))
 
-    assert ["a", "c"] == sorted(world.statuses.jobs_naming("artifacts", "artifacts/a.jar"))
+    assert sorted(world.statuses.jobs_naming("artifacts", "artifacts/a.jar")) == ["a", "c"]
 
 
 def test_a_job_that_names_another_artifact_now_is_not_found_by_the_old_one(world: World) -> None:
@@ -206,7 +206,27 @@ def test_a_job_that_names_another_artifact_now_is_not_found_by_the_old_one(world
     recorded(world.statuses, Commit(status("b", artifact_location="artifacts/artifacts/a.jar")))
     recorded(world.statuses, Commit(status("b")))
 
-    assert [] == list(world.statuses.jobs_naming("artifacts", "artifacts/a.jar"))
+    assert list(world.statuses.jobs_naming("artifacts", "artifacts/a.jar")) == []
+
+
+def test_due_jobs_are_found_by_kind_most_overdue_first(world: World) -> None:
+    for name, kind, due_at in (
+        ("a", DueKind.LAUNCH, 30),
+        ("b", DueKind.LAUNCH, 10),
+        ("c", DueKind.LAUNCH, 31),
+        ("d", DueKind.EXPIRE, 5),
+    ):
+        recorded(world.statuses, Commit(status(name).model_copy(update={"due": (kind, after(due_at))})))
+
+    assert list(world.statuses.due(DueKind.LAUNCH, after(30))) == ["b", "a"]
+    assert list(world.statuses.due(DueKind.EXPIRE, after(4))) == []
+
+
+def test_a_job_with_nothing_due_any_more_is_not_found(world: World) -> None:
+    recorded(world.statuses, Commit(status().model_copy(update={"due": (DueKind.LAUNCH, after(10))})))
+    recorded(world.statuses, Commit(status()))
+
+    assert list(world.statuses.due(DueKind.LAUNCH, after(60))) == []
 
 
 @pytest.mark.parametrize(
@@ -215,9 +235,9 @@ def test_a_job_that_names_another_artifact_now_is_not_found_by_the_old_one(world
 def test_any_name_that_a_spec_item_can_have_gets_a_status(world: World, job_id: str) -> None:
     recorded(world.statuses, Commit(status(job_id), events=(event(1),)))
 
-    assert status(job_id) == world.statuses.read(job_id)
-    assert [event(1)] == world.statuses.events(job_id)
-    assert [job_id] == [found.job_id for found in world.statuses.summaries()]
+    assert world.statuses.read(job_id) == status(job_id)
+    assert world.statuses.events(job_id) == [event(1)]
+    assert [found.job_id for found in world.statuses.summaries()] == [job_id]
 
 
 def test_nobody_can_name_a_job_so_that_it_lands_on_anothers_hash(world: World) -> None:
@@ -226,13 +246,13 @@ def test_nobody_can_name_a_job_so_that_it_lands_on_anothers_hash(world: World) -
     hashed = "sha256:" + hashlib.sha256(long_name.encode()).hexdigest()
 
     assert world.statuses.read(hashed) is None
-    assert status(long_name) == world.statuses.read(long_name)
+    assert world.statuses.read(long_name) == status(long_name)
 
 
 def test_a_staged_jar_is_recorded_with_the_status(world: World) -> None:
     recorded(world.statuses, Commit(status(), jar=JAR))
 
-    assert JAR == world.statuses.staged_jar("default", DIGEST)
+    assert world.statuses.staged_jar("default", DIGEST) == JAR
     assert world.statuses.staged_jar("other", DIGEST) is None
 
 
@@ -251,7 +271,7 @@ def test_a_jar_stays_while_somebody_uses_it(world: World) -> None:
     recorded(world.statuses, Commit(status("b"), jar=JAR))
 
     assert world.statuses.release_jar("default", DIGEST, "a") is None
-    assert JAR == world.statuses.staged_jar("default", DIGEST)
+    assert world.statuses.staged_jar("default", DIGEST) == JAR
 
 
 def test_the_last_user_to_leave_gets_the_jar_to_delete(world: World) -> None:
@@ -259,7 +279,7 @@ def test_the_last_user_to_leave_gets_the_jar_to_delete(world: World) -> None:
     recorded(world.statuses, Commit(status("b"), jar=JAR))
     world.statuses.release_jar("default", DIGEST, "a")
 
-    assert JAR == world.statuses.release_jar("default", DIGEST, "b")
+    assert world.statuses.release_jar("default", DIGEST, "b") == JAR
     assert world.statuses.staged_jar("default", DIGEST) is None
 
 
@@ -270,8 +290,8 @@ def test_releasing_a_jar_twice_is_harmless(world: World) -> None:
     world.statuses.release_jar("default", DIGEST, "a")
 
     assert world.statuses.release_jar("default", DIGEST, "a") is None
-    assert JAR == world.statuses.staged_jar("default", DIGEST)
-    assert JAR == world.statuses.release_jar("default", DIGEST, "b")
+    assert world.statuses.staged_jar("default", DIGEST) == JAR
+    assert world.statuses.release_jar("default", DIGEST, "b") == JAR
     assert world.statuses.release_jar("default", DIGEST, "b") is None
 
 
@@ -285,20 +305,20 @@ def test_a_jar_staged_again_keeps_its_users(world: World) -> None:
     recorded(world.statuses, Commit(status("a"), jar=JAR))
     recorded(world.statuses, Commit(status("b"), jar=again))
 
-    assert again == world.statuses.staged_jar("default", DIGEST)
+    assert world.statuses.staged_jar("default", DIGEST) == again
     assert world.statuses.release_jar("default", DIGEST, "b") is None
-    assert again == world.statuses.release_jar("default", DIGEST, "a")
+    assert world.statuses.release_jar("default", DIGEST, "a") == again
 
 
 def test_items_lie_where_the_layout_says(aws_world: AwsWorld) -> None:
     recorded(aws_world.statuses, Commit(status("ns/job"), revisions=(revision(1),), events=(event(1),), jar=JAR))
 
-    assert [
+    assert sorted((item["pk"]["S"], item["sk"]["S"]) for item in aws_world.raw_items()) == [
         ("JAR#default", DIGEST),
         ("JOB#ns/job", "EVENT#000000000001"),
         ("JOB#ns/job", "REVISION#00000001"),
         ("JOB#ns/job", "STATUS"),
-    ] == sorted((item["pk"]["S"], item["sk"]["S"]) for item in aws_world.raw_items())
+    ]
 
 
 def test_only_events_expire(aws_world: AwsWorld) -> None:
@@ -307,4 +327,4 @@ def test_only_events_expire(aws_world: AwsWorld) -> None:
     expiring = {item["sk"]["S"]: item["expires_at"]["N"] for item in aws_world.raw_items() if "expires_at" in item}
 
     ninety_days_s = 90 * 24 * 3600
-    assert {"EVENT#000000000001": str(int(after(1).timestamp()) + ninety_days_s)} == expiring
+    assert expiring == {"EVENT#000000000001": str(int(after(1).timestamp()) + ninety_days_s)}

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
+from boto3.dynamodb.types import TypeSerializer
+
 from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
 from flink_controller.adapters.dynamodb_registry import EditableDynamoRegistry
 from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
@@ -156,11 +158,7 @@ class AwsWorld:
         return SqsFollowUps(lambda: self.client("sqs"), self.queue_url)
 
     def put_spec(self, job_id: str, item: Mapping[str, Any]) -> None:
-        from boto3.dynamodb.types import TypeSerializer
-
-        self.dynamodb.put_item(
-            TableName=self.spec_table, Item=TypeSerializer().serialize({**item, "job_id": job_id})["M"]
-        )
+        self.dynamodb.put_item(TableName=self.spec_table, Item=TypeSerializer().serialize({**item, "job_id": job_id})["M"])
 
     def upload(self, key: str, content: bytes) -> str:
         _ = self.objects

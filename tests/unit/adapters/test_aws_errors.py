@@ -1,11 +1,13 @@
 """What AWS and botocore say, as an answer to one question: does a retry help?"""
 
+from io import BytesIO
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, IncompleteReadError, NoCredentialsError, ReadTimeoutError
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from flink_controller.adapters.aws_errors import translated
@@ -45,7 +47,7 @@ def test_a_refusal_is_sorted_by_whether_a_retry_helps(code: str, http_status: in
     with pytest.raises(ControllerError, match=code) as caught, translated("try"):
         raise ClientError(response, "Operation")
 
-    assert expected is type(caught.value)
+    assert type(caught.value) is expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_a_missing_answer_is_transient_and_a_missing_configuration_is_not(error:
     with pytest.raises(ControllerError) as caught, translated("try"):
         raise error
 
-    assert expected is type(caught.value)
+    assert type(caught.value) is expected
 
 
 def test_a_refused_connection_is_transient() -> None:
@@ -100,7 +102,7 @@ def test_a_cancelled_commit_says_why(codes: list[str], expected: type[Exception]
         with pytest.raises(ControllerError) as caught:
             DynamoStatusStore(dynamodb, "state").commit(HELD, COMMIT, release=False)
 
-    assert expected is type(caught.value)
+    assert type(caught.value) is expected
 
 
 def test_a_commit_that_meets_another_request_is_tried_again() -> None:
@@ -112,7 +114,7 @@ def test_a_commit_that_meets_another_request_is_tried_again() -> None:
         result = DynamoStatusStore(dynamodb, "state").commit(HELD, COMMIT, release=False)
 
         stub.assert_no_pending_responses()
-    assert 1 == result.version
+    assert result.version == 1
 
 
 def test_a_commit_that_always_meets_another_request_gives_up_for_now() -> None:
@@ -159,13 +161,9 @@ def test_a_follow_up_that_sqs_blames_us_for_is_not_sent_again() -> None:
 
 
 def test_an_object_whose_connection_breaks_half_way_is_a_transient_error() -> None:
-    from io import BytesIO
-
-    from botocore.response import StreamingBody
-
     s3 = client("s3")
     with Stubber(s3) as stub:
-        stub.add_response("get_object", {"Body": StreamingBody(BytesIO(b"half"), 8)})  # type: ignore[no-untyped-call]  # botocore's
+        stub.add_response("get_object", {"Body": StreamingBody(BytesIO(b"half"), 8)})
         body = S3ArtifactObjects(s3).open("bucket", "key", "version")
 
         with body, pytest.raises(TransientError):
@@ -189,13 +187,9 @@ def _add_cancellation(stub: Stubber, codes: list[str]) -> None:
     )
 
 
-def _add_batch(
-    stub: Stubber, names: list[str], *, failed: list[str], first: int = 0, is_our_fault: bool = False
-) -> None:
+def _add_batch(stub: Stubber, names: list[str], *, failed: list[str], first: int = 0, is_our_fault: bool = False) -> None:
     ids = [str(first + index) for index in range(len(names))]
-    entries = [
-        {"Id": id_, "MessageBody": f'{{"job_id": "{name}"}}'} for id_, name in zip(ids, names, strict=True)
-    ]
+    entries = [{"Id": id_, "MessageBody": f'{{"job_id": "{name}"}}'} for id_, name in zip(ids, names, strict=True)]
     answer = {
         "Successful": [{"Id": id_, "MessageId": id_, "MD5OfMessageBody": ""} for id_ in ids if id_ not in failed],
         "Failed": [{"Id": id_, "SenderFault": is_our_fault, "Code": "InternalError"} for id_ in failed],

@@ -172,11 +172,7 @@ class DynamoStatusStore:
             "KeyConditionExpression": "artifact = :artifact",
             "ExpressionAttributeValues": {":artifact": text(f"{bucket}/{key}")},
         }
-        for item in self._query(arguments):
-            name = item["pk"]["S"].removeprefix(_JOB)
-            # A hashed name is no valid one, so its spec was never accepted and its artifact wakes nobody.
-            if not is_hashed(name):
-                yield name
+        yield from self._names(arguments)
 
     def due(self, kind: DueKind, now: datetime) -> Iterator[str]:
         """Find due jobs in the index, most overdue first."""
@@ -185,8 +181,7 @@ class DynamoStatusStore:
             "KeyConditionExpression": "due_kind = :kind AND due_at <= :now",
             "ExpressionAttributeValues": {":kind": text(kind.value), ":now": number(epoch_ms(now))},
         }
-        for item in self._query(arguments):
-            yield item["pk"]["S"].removeprefix(_JOB)
+        yield from self._names(arguments)
 
     def staged_jar(self, cluster: str, sha256: str) -> StagedJar | None:
         """Read the record of an artifact's jar on a cluster, consistently."""
@@ -321,6 +316,13 @@ class DynamoStatusStore:
     def _get(self, key: Mapping[str, Any]) -> Item | None:
         with translated(f"read {key['pk']['S']}"):
             return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+
+    def _names(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        for item in self._query(arguments):
+            name = item["pk"]["S"].removeprefix(_JOB)
+            # A hashed name is no valid one, so its spec was never accepted and nothing can be due or change for it.
+            if not is_hashed(name):
+                yield name
 
     def _query(self, arguments: Mapping[str, Any]) -> Iterator[Item]:
         asked = {"TableName": self._table, **arguments}
