@@ -17,6 +17,9 @@ from infra.local.settings import LocalSettings
 from infra.local.toolchain import Toolchain
 from tests.contract.worlds import AwsWorld, TwinWorld, World
 
+SESSION = boto3.session.Session("test", "test", region_name="us-east-1")
+"""One for all: a session reads the definitions of each service once."""
+
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
@@ -33,17 +36,15 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 def emulated_client(url: str) -> Callable[[str], Any]:
     """Make clients of the emulator, with the configuration that functions use."""
-    session = boto3.session.Session("test", "test", region_name="us-east-1")
     config = client_config().merge(Config(proxies={}))
-    return lambda service: session.client(service, endpoint_url=url, config=config)
+    return lambda service: SESSION.client(service, endpoint_url=url, config=config)
 
 
 @pytest.fixture
 def moto_world() -> Iterator[AwsWorld]:
     """Give the adapters on moto."""
     with mock_aws():
-        session = boto3.session.Session("test", "test", region_name="us-east-1")
-        yield AwsWorld(lambda service: session.client(service, config=client_config()))
+        yield AwsWorld(lambda service: SESSION.client(service, config=client_config()))
 
 
 @pytest.fixture

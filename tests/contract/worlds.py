@@ -119,11 +119,21 @@ class AwsWorld:
         self.spec_table = f"specs-{self._suffix}"
         self.state_table = f"state-{self._suffix}"
         self.dynamodb = make_client("dynamodb")
-        self.s3 = make_client("s3")
-        self.sqs = make_client("sqs")
         create_spec_table(self.dynamodb, self.spec_table)
         create_state_table(self.dynamodb, self.state_table)
-        self.queue_url = self.sqs.create_queue(QueueName=f"follow-ups-{self._suffix}")["QueueUrl"]
+
+    @cached_property
+    def s3(self) -> Any:
+        return self._make_client("s3")
+
+    @cached_property
+    def sqs(self) -> Any:
+        return self._make_client("sqs")
+
+    @cached_property
+    def queue_url(self) -> str:
+        url: str = self.sqs.create_queue(QueueName=f"follow-ups-{self._suffix}")["QueueUrl"]
+        return url
 
     def client(self, service: str) -> Any:
         """Make a client for an adapter."""
