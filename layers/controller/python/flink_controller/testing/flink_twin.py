@@ -46,6 +46,7 @@ from flink_controller.testing import flink_behaviour
 from flink_controller.testing.flink_behaviour import JobBehaviour, Retention
 from flink_controller.testing.storage_twin import Snapshot, StorageTwin
 
+FIRST_CHECKPOINT: Final = timedelta(milliseconds=20)
 _T = TypeVar("_T")
 END_OF_STOP: Final = timedelta(milliseconds=20)
 """From a stop's savepoint being complete to its trigger saying so, and again to the job being FINISHED; a crash, or a
@@ -198,8 +199,8 @@ class FlinkTwin:
         self.behaviours: dict[str, JobBehaviour] = dict(behaviours or {})
         """May be changed at any time; a submit looks it up when its request arrives."""
         self.default_behaviour = JobBehaviour()
-        self.history: list[Start] = []
-        self.overlaps: list[Overlap] = []
+        self._history: list[Start] = []
+        self._overlaps: list[Overlap] = []
         self.calls: Counter[str] = Counter()
         """Calls through the port, by method."""
         self._clock = clock
@@ -414,6 +415,18 @@ class FlinkTwin:
         self._catch_up()
         return self._events[0][0] if self._events else None
 
+    @property
+    def history(self) -> list[Start]:
+        """Every copy that began to run, oldest first."""
+        self._catch_up()
+        return list(self._history)
+
+    @property
+    def overlaps(self) -> list[Overlap]:
+        """Every copy that began while another with its tag was alive, oldest first."""
+        self._catch_up()
+        return list(self._overlaps)
+
     def live_copies(self, prefix: str = "") -> list[str]:
         """List the ids of all copies that run or will run, orphans included, one entry per copy."""
         self._catch_up()
@@ -552,7 +565,7 @@ class FlinkTwin:
             self._enter(job, FlinkState.FAILED)
             return Refused(RefusalKind.PROGRAM, refusal)
         if others:
-            self.overlaps.append(Overlap(self._time, job.id, others))
+            self._overlaps.append(Overlap(self._time, job.id, others))
         self._record_start(job, is_restart=False)
         self._schedule(job)
         return Accepted()
@@ -588,7 +601,7 @@ class FlinkTwin:
     def _record_start(self, job: _Job, *, is_restart: bool) -> None:
         job.has_started = True
         start = Start(self._time, job.id, job.jar.sha256, job.restored_from, job.base, is_restart, self._incarnation)
-        self.history.append(start)
+        self._history.append(start)
 
     def _schedule(self, job: _Job) -> None:
         """Deploy a job's tasks when there are slots for all; until then it is RUNNING without any."""
@@ -608,7 +621,9 @@ class FlinkTwin:
         behaviour = job.behaviour
         job.processing_since = job.changed_at = self._time
         if job.interval is not None:
-            self._at(job, job.interval, partial(self._checkpoint, job, job.interval))
+            # From 2.x on the first checkpoint is taken at once; before, after a random part of the interval.
+            delay = job.interval if self.options.version.startswith("1.") else min(job.interval, FIRST_CHECKPOINT)
+            self._at(job, delay, partial(self._checkpoint, job, job.interval))
         if behaviour.finishes_after is not None:
             left = behaviour.finishes_after - timedelta(seconds=job.base / behaviour.rate)
             self._at(job, max(left, timedelta(0)), lambda: self._end(job, FlinkState.FINISHED))
@@ -689,6 +704,10 @@ class FlinkTwin:
     def _take_savepoint(self, job: _Job, trigger: _Trigger) -> None:
         if not isinstance(trigger.status, TriggerInProgress) or job.processing_since is None:
             return
+        if trigger.is_stop and any(other is not trigger for other in self._stops_under_way(job)):
+            self._fail_triggers(job, _SUSPENDING)
+            self._fail(job, "java.lang.IllegalStateException: at most one stop-with-savepoint checkpoint at a time is allowed")
+            return
         if job.behaviour.stop_fails is not None:
             self._settle(trigger, TriggerFailed(job.behaviour.stop_fails))
             self._restart(job)
@@ -701,12 +720,19 @@ class FlinkTwin:
             return
         self._freeze(job)
         job.is_draining = True
-        # From here the job only ends: its timers must not fire, and a stop that was begun beside this one has lost.
+        # From here the job only ends: its timers must not fire, and a savepoint begun beside this one never completes.
         job.generation += 1
         for other in self._triggers.values():
             if other is not trigger and other.job_id == job.id:
                 self._settle(other, TriggerFailed(_SUSPENDING))
         self._at(job, END_OF_STOP, lambda: self._end_of_stop(job, trigger, path))
+
+    def _stops_under_way(self, job: _Job) -> list[_Trigger]:
+        return [
+            trigger
+            for trigger in self._triggers.values()
+            if trigger.job_id == job.id and trigger.is_stop and isinstance(trigger.status, TriggerInProgress)
+        ]
 
     def _end_of_stop(self, job: _Job, trigger: _Trigger, path: str) -> None:
         self._settle(trigger, TriggerCompleted(path))
