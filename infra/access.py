@@ -23,10 +23,10 @@ from flink_controller.adapters import (
     s3_state,
     sqs_follow_ups,
 )
-from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
+from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
 from infra.functions import Access
 from infra.messaging import Messaging
-from infra.storage import BY_DUE, Storage
+from infra.storage import Storage
 
 OPERATORS_KEYS: Final = ("CLUSTER#*", "KEY#*", "POLICY#*", "PAUSE#*")
 """Partition keys of what operators write and the controller only reads."""

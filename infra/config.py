@@ -59,7 +59,8 @@ class DeploymentConfig:
     architecture: Literal["arm64", "x86_64", "host"]
     """Of the functions and their dependencies; arm64 costs a fifth less per millisecond."""
     retain_data: bool
-    """Whether tables, buckets and logs outlive the stack. A lost state table means forgotten Flink jobs, so only `local` says no."""
+    """Whether tables, buckets and logs outlive the stack. Losing the state table means forgetting Flink jobs that run on, so
+    only `local` says no."""
     deletion_protection: bool
     """Whether DynamoDB refuses to delete the tables, and CloudFormation the stack."""
     log_retention_days: Literal[1, 7, 14, 30, 90, 180, 365, 731, 1827, 3653]
@@ -72,9 +73,9 @@ class DeploymentConfig:
     """Times `reconcile_job`'s timeout before a follow-up whose worker died is seen again. AWS recommends 6, to outlast
     throttling; locally 2, so that a killed worker's job is looked at again soon."""
     follow_up_max_concurrency: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """Most workers on the follow-up queue at once, so that a burst of wake-ups leaves room for fresh specs. None: no limit."""
+    """Most workers on the follow-up queue at once, so that a burst of wake-ups leaves room for new specs. None: no limit."""
     reserve_concurrency: bool = False
-    """Whether functions take their rows' reserved concurrency out of the account's pool; small accounts have none to give."""
+    """Whether functions take the rows' reserved concurrency out of the account's pool; a small account has none to give."""
     function_overrides: dict[str, FunctionOverride] = Field(default_factory=dict)
     """By function name."""
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None

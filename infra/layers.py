@@ -135,8 +135,8 @@ class Layers(Construct):
             description="What the controller imports from others, locked with hashes.",
             code=lambda_.Code.from_asset(
                 str(DEPENDENCIES),
-                # Named by what decides its content: the lock, the target and how it is built. Hashing 70 MB of wheels instead
-                # would build them at every synth just to learn that nothing changed.
+                # Named by what decides its content: the lock, the target and how it is built. Hashing 70 MB of wheels
+                # instead would build them at every synth just to learn that nothing changed.
                 asset_hash_type=cdk.AssetHashType.CUSTOM,
                 asset_hash=_hash(LOCK.read_text(), repr(target), _this_python(), Path(__file__).read_text()),
                 bundling=cdk.BundlingOptions(

@@ -4,18 +4,13 @@ Teams write specs, the controller writes state; two tables make that one sentenc
 waking the function that makes them.
 """
 
-from typing import Final
-
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_KIND
+from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
 from infra.config import DeploymentConfig
-
-BY_DUE: Final = "by_due"
-"""Finds what has to be looked at by now."""
 
 _ACCESS_LOG_DAYS = 90
 
