@@ -139,5 +139,7 @@ class LocalAws:
             "BIND_HOST": LOOPBACK,
             "GATEWAY_PORT": str(self.config.port),
             "MINISTACK_REGION": REGION,
+            # A listener on a port of its own that nobody asked for.
+            "IOT_MTLS_ENABLED": "0",
             **self.environ(),
         }

@@ -19,7 +19,7 @@ from infra.local.progress import SILENT, Progress
 from infra.local.settings import CHECKOUT
 
 STACK_NAME: Final = "flink-job-controller-local"
-TIMEOUT_SECONDS: Final = 900
+TIMEOUT_SECONDS: Final = 300
 HOSTS_OWN_AWS: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "AWS_ROLE_ARN")
 """What a laptop's environment may say about a real account; none of it may reach the deployment."""
 
@@ -66,14 +66,17 @@ class Deployment:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         with self._progress.step("prepare the emulated account (cdk bootstrap)"):
-            self._run("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+            # Out of sight of cdk.json: where there is an app, the command synthesizes it first, for nothing.
+            self._run("bootstrap", f"aws://{ACCOUNT}/{REGION}", cwd=self._directory)
         overrides = [word for key, value in (context or {}).items() for word in ("--context", f"{key}={value}")]
         with self._progress.step("deploy the application (cdk deploy)"):
             self._run(
                 "deploy",
                 *("--all", "--require-approval", "never", "--method", "direct"),
                 *("--outputs-file", str(self._outputs)),
+                *("--context", "environment=local", "--output", str(self._output_directory)),
                 *overrides,
+                cwd=CHECKOUT,
             )
         return self.outputs()
 
@@ -89,15 +92,14 @@ class Deployment:
             raise LocalStackError(f"{STACK_NAME} is not deployed: {self._outputs} has no outputs; run `make local`.") from error
         return outputs
 
-    def _run(self, verb: str, *arguments: str) -> None:
+    def _run(self, verb: str, *arguments: str, cwd: Path) -> None:
         log = self._directory / f"cdk-{verb}.log"
-        common = ("--output", str(self._output_directory), "--no-color", "--no-notices", "--ci")
-        command = (*self._cdk, verb, "--context", "environment=local", *common, *arguments)
+        command = (*self._cdk, verb, "--no-color", "--no-notices", "--ci", *arguments)
         with self._exclusive(), log.open("w") as file:
             try:
                 code = subprocess.run(  # noqa: S603  # our own arguments, no shell
                     command,
-                    cwd=CHECKOUT,
+                    cwd=cwd,
                     env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=file,

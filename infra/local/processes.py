@@ -5,6 +5,7 @@ could hit a stranger after a reboot or a crash.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -162,6 +164,29 @@ def check_port(port: int, purpose: str, variable: str) -> None:
                 f"Port {port} on {LOOPBACK}, needed for {purpose}, is in use: "
                 f"stop what listens there or set {variable} to another port."
             ) from error
+
+
+@contextmanager
+def exclusive_use(directory: Path) -> Iterator[None]:
+    """Keep other commands off a stack while this one changes it.
+
+    Raises:
+        LocalStackError: another command is at work there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise LocalStackError(
+                f"Another command (process {lock.read().strip() or 'unknown'}) is starting or stopping the local stack "
+                f"in {directory}: wait until it has ended."
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def free_port() -> int:

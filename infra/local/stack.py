@@ -21,7 +21,7 @@ from infra.local.demo_key import DemoKey, ensure_demo_key
 from infra.local.deployment import Deployment
 from infra.local.errors import LocalStackError
 from infra.local.flink import FlinkCluster, FlinkConfig, S3Endpoint, cluster_is_running, stop_cluster
-from infra.local.processes import check_port
+from infra.local.processes import check_port, exclusive_use
 from infra.local.progress import Progress
 from infra.local.settings import CHECKOUT, LocalSettings
 from infra.local.toolchain import FlinkHome, Toolchain
@@ -86,6 +86,10 @@ class LocalStack:
         """
         if self.is_up():
             return
+        with exclusive_use(self.settings.directory):
+            self._up()
+
+    def _up(self) -> None:
         aws_was_running = self.aws.is_running()
         if not aws_was_running and cluster_is_running(self._flink_directory):
             self._progress.say("The emulator has lost its data; Flink starts afresh with it.")
@@ -110,7 +114,10 @@ class LocalStack:
 
     def down(self) -> None:
         """Stop every process that `up` started; logs, the demo key and state written to files stay. Idempotent."""
-        with self._progress.step("stop Flink and the AWS emulator"):
+        with (
+            exclusive_use(self.settings.directory),
+            self._progress.step("stop Flink and the AWS emulator"),
+        ):
             stop_cluster(self._flink_directory)
             self.stop_aws()
 

@@ -20,6 +20,9 @@ from infra.local.errors import LocalStackError
 from infra.local.progress import Progress
 
 MINISTACK_VERSION: Final = "1.5.33"
+MINISTACK_COMPANIONS: Final = ("boto3==1.43.106", "cryptography>=50,<51")
+"""What the emulator leaves out: boto3 in the release that fits its pinned botocore, because Lambda's own runtime has one
+and the CDK's custom resources count on it; cryptography, without which its KMS cannot sign."""
 CDK_VERSION: Final = "2.1148.1"
 """What aws-cdk-lib in pyproject.toml needs; the registry's `latest` is older in substance and fails."""
 MAVEN_COPY_GOAL: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
@@ -95,7 +98,7 @@ class Toolchain:
         root = self.ministack_python.parents[1]
         with self._installing(root, f"install the AWS emulator (ministack {MINISTACK_VERSION})") as is_missing:
             if is_missing:
-                self._python_environment(root, f"ministack=={MINISTACK_VERSION}")
+                self._python_environment(root, f"ministack=={MINISTACK_VERSION}", *MINISTACK_COMPANIONS)
         return self.ministack_python
 
     def flink(self, version: str) -> FlinkHome:
@@ -104,7 +107,7 @@ class Toolchain:
         with self._installing(root, f"install Flink {version} (about 330 MB)") as is_missing:
             if is_missing:
                 # Without its dependencies: they are PyFlink's, and only the jars are wanted.
-                self._python_environment(root, "--no-deps", f"apache-flink-libraries=={version}")
+                self._python_environment(root, f"apache-flink-libraries=={version}", "--no-deps")
         (home,) = root.glob("lib/python3.*/site-packages/pyflink")
         return FlinkHome(version, home)
 
@@ -159,13 +162,13 @@ class Toolchain:
                 self._run((npm, *arguments), f"aws-cdk {CDK_VERSION} cannot be installed into {root}")
         return (node, str(root / "node_modules" / "aws-cdk" / "bin" / "cdk"))
 
-    def _python_environment(self, root: Path, *requirements: str) -> None:
+    def _python_environment(self, root: Path, *arguments: str) -> None:
         # Its own interpreter must be the checkout's: functions and their dependency layer are built for it.
         base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
         python = str(base if base.exists() else sys.executable)
         self._run((python, "-m", "venv", str(root)), f"A virtual environment cannot be made in {root}")
         install = (str(root / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        self._run((*install, *requirements), f"{requirements[-1]} cannot be installed into {root}")
+        self._run((*install, *arguments), f"{arguments[0]} cannot be installed into {root}")
 
     def _copy_plugin(self, maven: str, version: str, folder: Path) -> str | None:
         minor, _, patch = version.rpartition(".")
