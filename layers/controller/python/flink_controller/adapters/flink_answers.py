@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.observation import (
     Checkpoint,
     Checkpoints,
@@ -100,6 +101,13 @@ class _Uploaded(_Answer):
 
 class _Run(_Answer):
     jobid: _FlinkId
+
+
+class _Cluster(_Answer):
+    version: str = Field(alias="flink-version")
+    taskmanagers: _Count
+    slots_total: _Count = Field(alias="slots-total")
+    slots_free: _Count = Field(alias="slots-available")
 
 
 class _Setting(_Answer):
@@ -238,6 +246,17 @@ def cluster_config(body: bytes) -> ClusterConfig:
     if not incarnation:
         raise NotFlinksAnswerError(f"its configuration lacks {INCARNATION_KEY}")
     return ClusterConfig(incarnation=incarnation, settings=settings)
+
+
+def cluster_overview(body: bytes) -> ClusterOverview:
+    """Read `/overview`."""
+    answer = _read(_Cluster, body)
+    return ClusterOverview(
+        version=one_line(answer.version)[:40],
+        taskmanagers=answer.taskmanagers,
+        slots_total=answer.slots_total,
+        slots_free=answer.slots_free,
+    )
 
 
 def trigger_status(body: bytes) -> TriggerStatus:

@@ -27,6 +27,7 @@ from flink_controller.adapters.flink_answers import NotFlinksAnswerError
 from flink_controller.adapters.retrying import IDEMPOTENT_WRITES, READS
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.cluster import Auth, Cluster
+from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.errors import Delivery, FlinkUnreachableError, RejectedError
 from flink_controller.domain.names import shown
 from flink_controller.domain.observation import (
@@ -83,6 +84,10 @@ class FlinkRest:
     def config(self) -> ClusterConfig:
         """Read configuration and incarnation. One call."""
         return self._get("/jobmanager/config", answers.cluster_config)
+
+    def overview(self) -> ClusterOverview:
+        """Read version and slots. One call."""
+        return self._get("/overview", answers.cluster_overview)
 
     def jobs(self) -> list[JobSeen]:
         """List all jobs. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""

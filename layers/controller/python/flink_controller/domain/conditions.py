@@ -51,16 +51,23 @@ def _spec_valid(draft: Draft) -> None:
 
 
 def _artifact_verified(draft: Draft) -> None:
-    view, head = draft.facts.spec, draft.facts.observation.artifact
+    view, head, known = draft.facts.spec, draft.facts.observation.artifact, draft.status.condition("ArtifactVerified")
     if not isinstance(view, ValidSpec):
         return
     if head is None:
         _set(draft, "ArtifactVerified", "Unknown", "ArtifactMissing", f"{view.spec.artifact_path} was not uploaded yet")
-    elif head.latest.verdict is Verdict.ADMITTED:
-        _set(draft, "ArtifactVerified", "True", "ArtifactAdmitted", f"sha256:{head.latest.sha256} signed by key {head.latest.key_id}")
-    else:
-        status = "Unknown" if head.latest.verdict is Verdict.WAITING else "False"
-        _set(draft, "ArtifactVerified", status, head.latest.reason, bounded(head.latest.message))
+        return
+    latest, text = head.latest, f"sha256:{head.latest.sha256} signed by key {head.latest.key_id}"
+    if latest.verdict is Verdict.ADMITTED:
+        _set(draft, "ArtifactVerified", "True", "ArtifactAdmitted", text)
+        if known is None or known.message != text:
+            draft.event("ArtifactAdmitted", text)
+        return
+    status = "Unknown" if latest.verdict is Verdict.WAITING else "False"
+    message = bounded(f"version {latest.version_id}: {latest.message}")
+    _set(draft, "ArtifactVerified", status, latest.reason, message)
+    if status == "False" and (known is None or known.message != message):
+        draft.event("ArtifactRefused", message, warning=True)
 
 
 def _cluster_reachable(draft: Draft) -> None:

@@ -4,7 +4,7 @@ The next attempt of a lane may start only when the current one is known to be de
 absent in the same life of the JobManager; or burned; or a new life plus quarantine. Everything else is waiting.
 """
 
-from flink_controller.domain.observation import FlinkState, JobSeen, NotSent
+from flink_controller.domain.observation import JobSeen, NotSent
 from flink_controller.domain.plan import Draft, living
 from flink_controller.domain.status import Attempt, AttemptPhase, EndState
 
@@ -42,7 +42,7 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     draft.set_attempt(phase=AttemptPhase.LIVE, flink_state=job.state.value)
     if attempt.live_at is None:
         draft.set_attempt(live_at=draft.now)
-        draft.event("Running" if job.state is FlinkState.RUNNING else "Submitted", f"{job.flink_job_id} is {job.state} on {attempt.cluster}")
+        draft.event("Running", f"{job.flink_job_id} is {job.state} on {attempt.cluster}")
     if not job.is_processing:
         draft.set_attempt(settled_at=None, modified_ms=job.modified_ms)
     elif attempt.settled_at is None or attempt.modified_ms != job.modified_ms:

@@ -246,12 +246,17 @@ def _submitting(draft: Draft, attempt: Attempt) -> Action | None:
 
 def _resend(draft: Draft, attempt: Attempt) -> Action | None:
     """Post the same id again: Flink refuses it if the first has arrived."""
-    running = draft.status.running
-    assert running is not None
-    submit = _submit_of(draft, attempt, running)
-    if isinstance(submit, Submit):
-        draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=submit.jar_id)
-    return submit
+    running, cluster = draft.status.running, draft.facts.observation.cluster
+    assert running is not None and cluster is not None
+    ready = _ready_to_submit(draft, running)
+    if not isinstance(ready, bool):
+        return ready
+    spec, staged = draft.spec_of(running), draft.facts.findings.staged
+    if not ready or spec is None or staged is None:
+        return None
+    draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
+    draft.jar = staged
+    return _submit_of(_current(draft), spec, cluster)
 
 
 def _burn(draft: Draft, attempt: Attempt) -> Action | None:
@@ -528,8 +533,10 @@ def _start(draft: Draft) -> Action | None:
         return ready
     if not ready:
         return None
-    spec, cluster, staged, seen = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged, draft.seen
-    assert spec is not None and cluster is not None and staged is not None and seen is not None and seen.incarnation is not None
+    spec, cluster, staged = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged
+    assert spec is not None and cluster is not None
+    if staged is None:
+        return None
     number = draft.status.attempt_counter + 1
     attempt = Attempt(
         number=number,
@@ -539,7 +546,7 @@ def _start(draft: Draft) -> Action | None:
         restore_from=handover.start_state(draft, spec),
         checkpoint_root=cluster.checkpoint_root,
         jar_id=staged.jar_id,
-        incarnation=seen.incarnation,
+        incarnation=staged.incarnation,
         created_at=draft.now,
         submitted_at=draft.now,
     )
@@ -555,9 +562,8 @@ def _start(draft: Draft) -> Action | None:
     if number == 1:
         draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
     draft.jar = staged
-    submit = _submit_of(draft, attempt, target)
-    draft.event("SubmitStarted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
-    return submit
+    draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
+    return _submit_of(attempt, spec, cluster)
 
 
 def _ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
@@ -595,23 +601,16 @@ def _ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     return True
 
 
-def _submit_of(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
-    ready = _ready_to_submit(draft, target)
-    if not isinstance(ready, bool):
-        return ready
-    if not ready:
-        return None
-    spec, cluster, staged = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged
-    assert spec is not None and cluster is not None and staged is not None
+def _submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
     return Submit(
         flink_job_id=attempt.flink_job_id,
-        jar_id=staged.jar_id,
+        jar_id=attempt.jar_id,
         entry_class=spec.entry_class,
         args=spec.args,
         parallelism=spec.deployment.parallelism,
         restore_from=attempt.restore_from,
         allow_non_restored_state=spec.deployment.allow_non_restored_state,
-        configuration=flink_configuration(spec, cluster, revision=target.number, attempt=attempt.number),
+        configuration=flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
     )
 
 

@@ -22,7 +22,7 @@ from flink_controller.domain.observation import (
 from flink_controller.domain.plan import Policy, living, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import JobStatus, OperationKind
-from flink_controller.ports import FlinkGateway, Ports
+from flink_controller.ports import FlinkGateway, Ports, Registry
 
 ALWAYS = "ha"
 """Incarnation of a cluster with high availability: its `web.tmpdir` says nothing about its jobs."""
@@ -48,8 +48,33 @@ def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts
     return Artifacts(head, None if version is None else version.artifact)
 
 
+class Clusters:
+    """The registered clusters, each read once a look."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[str, Cluster | None] = {}
+
+    def get(self, name: str) -> Cluster | None:
+        """Give a cluster, or None when nobody registered it.
+
+        Raises:
+            RejectedError: its item is malformed.
+        """
+        if name not in self._known:
+            self._known[name] = self._registry.cluster(name)
+        return self._known[name]
+
+
 def observe(
-    ports: Ports, policy: Policy, *, job_id: str, spec: SpecView, artifacts: Artifacts, status: JobStatus | None
+    ports: Ports,
+    policy: Policy,
+    clusters: Clusters,
+    *,
+    job_id: str,
+    spec: SpecView,
+    artifacts: Artifacts,
+    status: JobStatus | None,
 ) -> Observation:
     """Look at the cluster that matters for a job now.
 
@@ -58,9 +83,9 @@ def observe(
     """
     name = _cluster_name(spec, status)
     try:
-        cluster = ports.registry.cluster(name) if name else None
+        cluster = clusters.get(name) if name else None
         elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
-        destination = ports.registry.cluster(elsewhere) if elsewhere != name else None
+        destination = clusters.get(elsewhere) if elsewhere != name else None
     except RejectedError as error:
         return Observation(cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned)
     flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)

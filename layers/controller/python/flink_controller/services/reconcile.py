@@ -19,7 +19,7 @@ from flink_controller.domain.spec import NoSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
 from flink_controller.ports import Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
-from flink_controller.services.observe import observe, observe_artifacts
+from flink_controller.services.observe import Clusters, observe, observe_artifacts
 
 PATIENCE = timedelta(seconds=4)
 """How long a look waits in the function for what Flink does quickly; longer waits go to the queue."""
@@ -110,12 +110,12 @@ def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
     if recorded is None and isinstance(spec, NoSpec):
         ports.statuses.release(held)
         return Outcome.UNKNOWN_JOB
-    artifacts = observe_artifacts(ports, policy, spec)
+    artifacts, clusters = observe_artifacts(ports, policy, spec), Clusters(ports.registry)
     planned_look = None if recorded is None else recorded.next_look
     began = ports.clock.now()
     status, unrecorded, findings = recorded, _Unrecorded(), Findings()
     for _ in range(MAX_STEPS):
-        observation = observe(ports, policy, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
+        observation = observe(ports, policy, clusters, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
         facts = Facts(job_id, spec, observation, ports.clock.now(), policy, findings)
         made, facts = _prepared_plan(ports, policy, facts, status)
         status, findings = made.status, replace(facts.findings, answer=None)
