@@ -1,4 +1,7 @@
-"""What happens when AWS does what was asked and its answer is lost: botocore asks again, and meets our own write."""
+"""What happens in between: an answer is lost, or somebody else writes in the last moment.
+
+botocore repeats a call whose answer was lost, and then meets our own write.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -31,6 +34,20 @@ def losing(world: AwsWorld, operation: str, meanwhile: Callable[[], object] = la
         return 0
 
     client.meta.events.register_first(f"needs-retry.dynamodb.{operation}", lose)
+    return client
+
+
+def interrupted(world: AwsWorld, operation: str, meanwhile: Callable[[], object]) -> Any:
+    """Make a client that lets something happen just before its first call of an operation is sent."""
+    client = world.client("dynamodb")
+    seen: list[str] = []
+
+    def interrupt(**_: object) -> None:
+        if not seen:
+            seen.append(operation)
+            meanwhile()
+
+    client.meta.events.register_first(f"provide-client-params.dynamodb.{operation}", interrupt)
     return client
 
 
@@ -101,12 +118,67 @@ def test_a_jar_whose_deletion_lost_its_answer_is_still_given_back(aws_world: Aws
     assert statuses.release_jar("default", DIGEST, "a") == JAR
 
 
-def test_a_jar_that_is_claimed_while_it_is_released_stays(aws_world: AwsWorld) -> None:
+@pytest.mark.parametrize("claimed", [JAR, JAR.model_copy(update={"jar_id": "2_a.jar"})], ids=["same", "newer"])
+def test_a_jar_that_is_claimed_while_it_is_released_stays(aws_world: AwsWorld, claimed: StagedJar) -> None:
     recorded(aws_world.statuses, Commit(status("a"), jar=JAR))
-    client = losing(aws_world, "UpdateItem", lambda: recorded(aws_world.statuses, Commit(status("b"), jar=JAR)))
+    claim = Commit(status("b"), jar=claimed)
+    client = interrupted(aws_world, "DeleteItem", lambda: recorded(aws_world.statuses, claim))
 
     assert DynamoStatusStore(client, aws_world.state_table).release_jar("default", DIGEST, "a") is None
-    assert aws_world.statuses.staged_jar("default", DIGEST) == JAR
+    assert aws_world.statuses.staged_jar("default", DIGEST) == claimed
+
+
+def test_a_jar_that_another_job_took_over_and_let_go_meanwhile_is_not_deleted_as_the_old_one(aws_world: AwsWorld) -> None:
+    recorded(aws_world.statuses, Commit(status("a"), jar=JAR))
+    newer = JAR.model_copy(update={"jar_id": "2_a.jar"})
+
+    def claim_and_leave() -> None:
+        recorded(aws_world.statuses, Commit(status("b"), jar=newer))
+        aws_world.dynamodb.update_item(
+            TableName=aws_world.state_table,
+            Key={"pk": {"S": "JAR#default"}, "sk": {"S": DIGEST}},
+            UpdateExpression="REMOVE #users",
+            ExpressionAttributeNames={"#users": "users"},
+        )
+
+    client = interrupted(aws_world, "DeleteItem", claim_and_leave)
+
+    assert DynamoStatusStore(client, aws_world.state_table).release_jar("default", DIGEST, "a") is None
+    assert aws_world.statuses.staged_jar("default", DIGEST) == newer
+
+
+@pytest.mark.parametrize("before", [[], ["v1"]], ids=["first", "later"])
+def test_a_verdict_is_stale_when_another_was_recorded_meanwhile(aws_world: AwsWorld, before: list[str]) -> None:
+    window = timedelta(seconds=5)
+    for name in before:
+        aws_world.records.record(version(name), burst_window=window)
+    other = version("v9", uploaded_at=after(9))
+    client = interrupted(aws_world, "TransactWriteItems", lambda: aws_world.records.record(other, burst_window=window))
+
+    with pytest.raises(StaleWriteError):
+        DynamoArtifactRecords(client, aws_world.state_table).record(version("v2", uploaded_at=after(2)), burst_window=window)
+
+    head = aws_world.records.head("artifacts", "artifacts/a.jar")
+    assert head is not None
+    assert head.admitted == other
+
+
+@pytest.mark.parametrize("item", [{"labels": {"a": "b"}}, None], ids=["write", "delete"])
+@pytest.mark.parametrize(
+    "change", [{"job_type": "batch"}, {"job_type": "stream", "labels": {}}, {}], ids=["changed", "added", "removed"]
+)
+def test_a_spec_that_changes_in_the_last_moment_is_not_overwritten(
+    aws_world: AwsWorld, item: dict[str, object] | None, change: dict[str, object]
+) -> None:
+    aws_world.put_spec("job", {"job_type": "stream"})
+    operation = "DeleteItem" if item is None else "PutItem"
+    client = interrupted(aws_world, operation, lambda: aws_world.put_spec("job", change))
+    specs = EditableDynamoSpecStore(client, aws_world.spec_table, known_fields=KNOWN_FIELDS)
+
+    with pytest.raises(StaleWriteError):
+        specs.replace("job", item, expected=specs.read("job"))
+
+    assert aws_world.specs.read("job") == {**change, "job_id": "job"}
 
 
 @pytest.mark.parametrize(("item", "operation"), [({"labels": {"a": "b"}}, "PutItem"), (None, "DeleteItem")])
