@@ -1,0 +1,60 @@
+"""Putting artifacts into their bucket. For the CLI, which acts with its user's own rights: no function writes there."""
+
+import base64
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Final
+
+from flink_controller.adapters.aws_clients import ClientSource, opened
+from flink_controller.adapters.aws_errors import translated
+from flink_controller.domain.errors import RejectedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"s3:PutObject"})
+"""On the bucket's objects; no function has it."""
+MAX_BYTES: Final = 5 * 2**30
+"""What S3 takes in one request. More would need parts, and a version must appear whole or not at all."""
+
+
+class S3Uploads:
+    """Uploads to S3. Each one is a single PUT, checked by S3 against the digest that was computed here."""
+
+    def __init__(self, client: "ClientSource[S3Client]") -> None:
+        self._source = client
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        return opened(self._source)
+
+    def upload(self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str) -> str:
+        """Put an object and give its version id.
+
+        Args:
+            bucket: where to.
+            key: under which name.
+            content: the bytes; seekable, because a connection that breaks is tried again from the start.
+            size_bytes: how many they are.
+            sha256: their digest, 64 hex digits; S3 refuses others.
+
+        Raises:
+            RejectedError: they are too many for one request, or the bucket keeps no versions.
+        """
+        if size_bytes > MAX_BYTES:
+            raise RejectedError(
+                f"{size_bytes} bytes are more than S3 takes in one request ({MAX_BYTES}); make the artifact smaller"
+            )
+        with translated(f"upload s3://{bucket}/{key}"):
+            answer = self._client.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=content,
+                ContentLength=size_bytes,
+                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+            )
+        version_id = answer.get("VersionId")
+        if not version_id:
+            raise RejectedError(
+                f"bucket {bucket} keeps no versions; switch versioning on, or use the controller's own bucket"
+            )
+        return version_id

@@ -1,0 +1,154 @@
+"""What a command works with, and where that comes from: the one seam between the command line and the world.
+
+A command asks the Typer context for its `Session`; the session connects when a command first needs the installation, so
+that what works offline needs no settings. Tests hand in a session of twins.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import IO, Protocol
+
+import typer
+
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.cluster_check import ClusterOverview
+from flink_controller.domain.observation import ClusterConfig
+from flink_controller.domain.plan import Policy
+from flink_controller.ports import (
+    ArtifactObjects,
+    ArtifactRecords,
+    Clock,
+    EditableRegistry,
+    EditableSpecStore,
+    SignatureVerifier,
+    StatusStore,
+)
+from flink_controller.settings import Settings, SettingsError
+
+SIGNING_KEY = "FLINKCTL_SIGNING_KEY"
+"""Environment variable that names the private key's file for `artifact push` and `artifact sign`."""
+
+
+class FlinkProbe(Protocol):
+    """What can be asked of a cluster without touching a job. Both raise `FlinkUnreachableError`."""
+
+    def config(self) -> ClusterConfig:
+        """Read the JobManager's configuration."""
+
+    def overview(self) -> ClusterOverview:
+        """Read version and slots."""
+
+
+class ArtifactUploads(Protocol):
+    """The artifact bucket, for writing."""
+
+    def upload(self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str) -> str:
+        """Put an object whole and give its version id."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An installation of the controller, as far as its users' rights reach."""
+
+    settings: Settings
+    policy: Policy
+    specs: EditableSpecStore
+    statuses: StatusStore
+    registry: EditableRegistry
+    records: ArtifactRecords
+    objects: ArtifactObjects
+    uploads: ArtifactUploads
+    probe: Callable[[Cluster], FlinkProbe]
+    """Gives the way to a cluster; makes no call."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is an installation on a laptop."""
+        return self.settings.environment == "local"
+
+
+@dataclass
+class Session:
+    """One run of the program."""
+
+    connect: Callable[[], Remote]
+    clock: Clock
+    verifier: SignatureVerifier
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def remote(self) -> Remote:
+        """The installation, connected on first use."""
+        return self.connect()
+
+    @property
+    def signing_key(self) -> str | None:
+        """File of the default private key."""
+        return self.environ.get(SIGNING_KEY) or None
+
+
+def session_of(context: typer.Context) -> Session:
+    """Give the session that `run`, or a test, put into the context."""
+    session = context.find_root().obj
+    assert isinstance(session, Session)
+    return session
+
+
+def remote_of(context: typer.Context) -> Remote:
+    """Give the installation.
+
+    Raises:
+        SettingsError: the environment does not say where it is.
+    """
+    return session_of(context).remote
+
+
+def real_session() -> Session:
+    """Give the session of this process: settings and credentials from the environment."""
+    from flink_controller.adapters.signatures import SignatureVerifier  # noqa: PLC0415  # 0.1 s that `--help` need not wait
+    from flink_controller.adapters.system_clock import SystemClock  # noqa: PLC0415
+
+    environ = dict(os.environ)
+    return Session(lambda: connect(environ), SystemClock(), SignatureVerifier(), environ)
+
+
+def connect(environ: Mapping[str, str]) -> Remote:
+    """Wire the real adapters. Makes no call.
+
+    Raises:
+        SettingsError: a variable is missing or malformed; the message says what to do.
+    """
+    # Imported late: these load boto3 and requests, which take longer than everything else that a command does.
+    from flink_controller.adapters.aws_clients import AWSClients  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_registry import EditableDynamoRegistry  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore  # noqa: PLC0415
+    from flink_controller.adapters.flink_rest import FlinkRestConnections  # noqa: PLC0415
+    from flink_controller.adapters.s3_artifacts import S3ArtifactObjects  # noqa: PLC0415
+    from flink_controller.adapters.s3_uploads import S3Uploads  # noqa: PLC0415
+    from flink_controller.bootstrap import policy_of  # noqa: PLC0415
+    from flink_controller.domain.spec import JobSpec  # noqa: PLC0415
+
+    try:
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        raise SettingsError(
+            f"{error}: run `source .local/env` for a local stack, or export these from the stack's outputs (docs/cli.md)"
+        ) from None
+    aws = AWSClients()
+    return Remote(
+        settings=settings,
+        policy=policy_of(settings),
+        specs=EditableDynamoSpecStore(
+            lambda: aws.dynamodb, settings.job_spec_table_name, known_fields=tuple(JobSpec.model_fields)
+        ),
+        statuses=DynamoStatusStore(lambda: aws.dynamodb, settings.controller_state_table_name),
+        registry=EditableDynamoRegistry(lambda: aws.dynamodb, settings.controller_state_table_name),
+        records=DynamoArtifactRecords(lambda: aws.dynamodb, settings.controller_state_table_name),
+        objects=S3ArtifactObjects(lambda: aws.s3),
+        uploads=S3Uploads(lambda: aws.s3),
+        probe=FlinkRestConnections().connect,
+    )

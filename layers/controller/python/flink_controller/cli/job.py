@@ -1,0 +1,248 @@
+"""Jobs, read only: `get`, `describe`, `wait`, `events`, `history`."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from flink_controller.cli.context import Remote, remote_of, session_of
+from flink_controller.cli.fault import FailureError
+from flink_controller.cli.output import Format, FormatOption, as_yaml, emit, moment, print_pairs, print_table, printable, say, short
+from flink_controller.cli.waiting import wait_for
+from flink_controller.domain.goal import Goal
+from flink_controller.domain.report import JobReport, history, report, report_unseen
+from flink_controller.domain.status import Event, JobStatus
+
+DESCRIBED_EVENTS = 10
+"""Events that `describe` shows; `events` shows all."""
+JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Job id: name or namespace/name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: flinkctl get etl -o json")(get)
+    app.command(epilog="Example: flinkctl describe etl")(describe)
+    app.command(epilog="Example: flinkctl wait etl --for stable --timeout 300")(wait)
+    app.command(epilog="Example: flinkctl events etl")(events)
+    app.command(name="history", epilog="Example: flinkctl history etl")(show_history)
+
+
+def get(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Job id; all jobs without it.")] = None,
+    spec: Annotated[bool, typer.Option("--spec", help="Print the stored spec, as `apply` takes it.")] = False,  # noqa: FBT002  # a flag
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show one job, or all."""
+    remote = remote_of(context)
+    if spec:
+        _get_spec(remote, job, output)
+    elif job is None:
+        _get_all(remote, output)
+    else:
+        found = find(remote, job)
+        emit(found.model_dump(mode="json"), output, table=lambda: _tell_report(found))
+
+
+def describe(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
+    """Show all that is known of one job.
+
+    Conditions, attempt, operation under way, newest events.
+    """
+    remote = remote_of(context)
+    found, status = find(remote, job), remote.statuses.read(job)
+    newest = remote.statuses.events(job, limit=DESCRIBED_EVENTS)
+    document = {
+        **found.model_dump(mode="json"),
+        "attempt": None if status is None or status.attempt is None else status.attempt.model_dump(mode="json"),
+        "operation": None if status is None or status.operation is None else status.operation.model_dump(mode="json"),
+        "next_look": None if status is None else status.model_dump(mode="json")["next_look"],
+        "events": [_event(event) for event in newest],
+    }
+
+    def table() -> None:
+        _tell_report(found)
+        if status is not None:
+            _tell_attempt(status)
+        _tell_conditions(found)
+        say("")
+        _tell_events(newest)
+
+    emit(document, output, table=table)
+
+
+def wait(
+    context: typer.Context,
+    job: JobArgument,
+    goal: Annotated[Goal, typer.Option("--for", help="What to wait for.")],
+    timeout: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long, in seconds.")] = 600,
+) -> None:
+    """Wait until a job is stable, deleted, ….
+
+    Prints a line for every change on the way.
+
+    Counts only what the controller did after it saw the stored spec and the newest upload. Ends with 1 as soon as the goal
+    is out of reach, and with 3 when the time is up.
+    """
+    say(wait_for(session_of(context), job, goal, timedelta(seconds=timeout)))
+
+
+def events(
+    context: typer.Context,
+    job: JobArgument,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the newest.")] = 100,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show what happened to a job, oldest first.
+
+    One line a transition; repetitions are counted.
+    """
+    remote = remote_of(context)
+    found = remote.statuses.events(job, limit=limit)
+    if not found:
+        find(remote, job)
+    emit({"items": [_event(event) for event in found]}, output, table=lambda: _tell_events(found))
+
+
+def show_history(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
+    """Show a job's revisions and their outcomes."""
+    remote = remote_of(context)
+    revisions, status = remote.statuses.revisions(job), remote.statuses.read(job)
+    if not revisions:
+        find(remote, job)
+    entries = history(status, revisions)
+
+    def table() -> None:
+        print_table(
+            ("REVISION", "CREATED", "OUTCOME", "ARTIFACT", "SHA256", "SPEC", "REASON"),
+            [
+                (e.revision, e.created_at, e.outcome, e.artifact.key, short(e.artifact.sha256), short(e.spec_hash), e.reason)
+                for e in entries
+            ],
+        )
+
+    emit({"items": [entry.model_dump(mode="json") for entry in entries]}, output, table=table)
+
+
+def find(remote: Remote, job_id: str) -> JobReport:
+    """Give the report of a job.
+
+    Raises:
+        FailureError: there is no such job.
+    """
+    status = remote.statuses.read(job_id)
+    if status is not None:
+        return report(status)
+    item = remote.specs.read(job_id)
+    if item is None:
+        raise FailureError(f"there is no job {printable(job_id)}; flinkctl get lists all")
+    return report_unseen(job_id, item)
+
+
+def _get_spec(remote: Remote, job_id: str | None, output: Format) -> None:
+    if job_id is None:
+        raise typer.BadParameter("--spec needs a JOB")
+    item = remote.specs.read(job_id)
+    if item is None:
+        raise FailureError(f"there is no spec of {printable(job_id)}; flinkctl get lists all jobs")
+    document = _in_order(item)
+    emit(document, output, table=lambda: typer.echo(as_yaml(document), nl=False))
+
+
+def _in_order(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the name first; DynamoDB keeps no order."""
+    return {"job_id": item["job_id"], **{name: item[name] for name in sorted(item) if name != "job_id"}}
+
+
+def _get_all(remote: Remote, output: Format) -> None:
+    summaries = {summary.job_id: summary for summary in remote.statuses.summaries()}
+    unseen = {job_id: report_unseen(job_id, item) for job_id, item in remote.specs.items() if job_id not in summaries}
+    names = sorted({*summaries, *unseen})
+
+    def table() -> None:
+        if not names:
+            say("no jobs; flinkctl apply -f FILE creates one")
+            return
+        rows: list[tuple[object, ...]] = []
+        for name in names:
+            if name in summaries:
+                one = summaries[name]
+                rows.append(
+                    (name, one.job_type, one.cluster, one.lifecycle, one.running_revision, one.desired_revision, one.reason, one.updated_at)
+                )
+            else:
+                new = unseen[name]
+                rows.append((name, new.job_type, new.cluster, new.lifecycle, None, None, new.reason, None))
+        print_table(("JOB", "TYPE", "CLUSTER", "LIFECYCLE", "RUNNING", "DESIRED", "REASON", "UPDATED"), rows)
+
+    if output is Format.TABLE:
+        table()
+        return
+    reports = [unseen[name] if name in unseen else find(remote, name) for name in names]
+    emit({"items": [one.model_dump(mode="json") for one in reports]}, output, table=table)
+
+
+def _tell_report(one: JobReport) -> None:
+    artifact, savepoint, numbers = one.artifact, one.savepoint, one.revision
+    print_pairs(
+        [
+            ("job", one.job_id),
+            ("lifecycle", one.lifecycle),
+            ("ready", "yes" if one.ready else "no"),
+            ("reason", f"{one.reason}: {one.message}" if one.message else one.reason),
+            ("asked for", one.desired_state),
+            ("cluster", one.cluster),
+            ("flink job", f"{one.flink.job_id} {one.flink.state}" if one.flink.job_id else ""),
+            ("revision", f"running {_number(numbers.running)}, desired {_number(numbers.desired)}, stable {_number(numbers.stable)}"),
+            ("artifact", f"{artifact.key} sha256:{short(artifact.sha256)} version {artifact.version_id}" if artifact else ""),
+            ("signed by", artifact.key_id if artifact else ""),
+            ("savepoint", f"{savepoint.path} ({moment(savepoint.completed_at)})" if savepoint else ""),
+            ("updated", one.updated_at),
+        ]
+    )
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _tell_attempt(status: JobStatus) -> None:
+    attempt, operation = status.attempt, status.operation
+    if attempt is None:
+        return
+    pairs: list[tuple[str, object]] = [
+        ("attempt", f"{attempt.number} of revision {attempt.revision}, {attempt.phase}, since {moment(attempt.created_at)}"),
+        ("started from", attempt.restore_from or "no state"),
+        ("checkpoints", f"{attempt.checkpoint_root}/{attempt.flink_job_id}"),
+    ]
+    if attempt.root_cause or attempt.refusal:
+        pairs.append(("cause", attempt.root_cause or attempt.refusal))
+    if operation is not None:
+        pairs.append(("under way", f"{operation.kind} for {operation.purpose} since {moment(operation.started_at)}"))
+    if status.next_look is not None:
+        pairs.append(("next look", status.next_look))
+    print_pairs(pairs)
+
+
+def _tell_conditions(one: JobReport) -> None:
+    if one.conditions:
+        say("")
+        print_table(
+            ("CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"),
+            [(c.type, c.status, c.last_transition_time, c.reason, c.message) for c in one.conditions],
+        )
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return event.model_dump(mode="json", include={"time", "type", "reason", "message", "revision", "attempt", "count"})
+
+
+def _tell_events(found: list[Event]) -> None:
+    if not found:
+        say("no events yet")
+        return
+    print_table(
+        ("TIME", "TYPE", "REASON", "REVISION", "ATTEMPT", "COUNT", "MESSAGE"),
+        [(e.time, e.type, e.reason, e.revision, e.attempt, e.count, e.message) for e in found],
+    )

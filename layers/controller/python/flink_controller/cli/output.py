@@ -1,0 +1,129 @@
+"""How commands speak: documents for programs on stdout, tables and sentences for people, progress and faults on stderr.
+
+Whatever comes from data is made printable first: a job's message must not be able to move a terminal's cursor.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+UNLIMITED_WIDTH: Final = 100_000
+"""Of a table that no terminal shows: whoever reads it line by line wants whole lines."""
+_STYLES: Final = {
+    "STABLE": "green",
+    "COMPLETED": "green",
+    "ok": "green",
+    "FAILED": "red",
+    "failed": "red",
+    "ROLLING_BACK": "yellow",
+    "ROLLED_BACK": "yellow",
+    "warning": "yellow",
+    "Warning": "yellow",
+}
+
+
+class Format(Enum):
+    """How a reading command prints."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormatOption: TypeAlias = Annotated[Format, typer.Option("-o", "--output", help="How to print; changes nothing else.")]
+
+
+def printable(value: object) -> str:
+    """Write text on one line that no terminal takes for a command."""
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def say(value: object) -> None:
+    """Print one line of the result."""
+    typer.echo(printable(value))
+
+
+def tell(value: object) -> None:
+    """Print one line beside the result, on stderr."""
+    typer.echo(printable(value), err=True)
+
+
+def emit(document: Any, output: Format, *, table: Callable[[], None]) -> None:
+    """Print a document in the format that was asked for.
+
+    Args:
+        document: what JSON can hold.
+        output: the format.
+        table: prints it for people.
+    """
+    match output:
+        case Format.JSON:
+            typer.echo(as_json(document))
+        case Format.YAML:
+            typer.echo(as_yaml(document), nl=False)
+        case Format.TABLE:
+            table()
+
+
+def as_json(document: Any) -> str:
+    """Write JSON in ASCII, indented; what JSON cannot hold as its `ascii`."""
+    return json.dumps(document, indent=2, default=ascii)
+
+
+def as_yaml(document: Any) -> str:
+    """Write YAML in ASCII, so that no character of it can do anything to a terminal."""
+    plain = json.loads(as_json(document))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, width=120)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below a heading, as wide as they are where nobody watches."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console().print(table)
+
+
+def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one pair a line."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(Text(name), _cell(value))
+    console().print(table)
+
+
+def console() -> Console:
+    """Give the console of this moment's stdout; colours only where a person watches."""
+    is_watched = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=False, width=None if is_watched else UNLIMITED_WIDTH
+    )
+
+
+def moment(value: datetime | None) -> str:
+    """Write a time for people: UTC, to the second."""
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%SZ}"
+
+
+def short(digest: str | None) -> str:
+    """Write the beginning of a digest."""
+    return "" if not digest else digest[:12]
+
+
+def _cell(value: object) -> Text:
+    text = moment(value) if isinstance(value, datetime) else printable(value)
+    return Text(text or "-", style=_STYLES.get(text, ""))

@@ -1,0 +1,322 @@
+"""What applying a spec would do, told before anything is done: the rules of the planner, asked without their effects.
+
+The acceptance of the spec is the planner's own code, run on a copy of the status; what follows from it is told here for the
+case that nothing goes wrong on the way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from flink_controller.domain.acceptance import accept
+from flink_controller.domain.artifact import Artifact, ArtifactHead, Value
+from flink_controller.domain.change import SpecChange, classify
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.observation import Observation
+from flink_controller.domain.plan import Draft, Facts, Policy, living, target_of
+from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec, field_paths
+from flink_controller.domain.status import Attempt, DesiredState, JobStatus
+
+_NOTES = {
+    "env_vars": "env_vars travel as Flink's global job parameters; they are no process environment",
+    "monitoring.log_level": "monitoring.log_level travels as global job parameter log_level; it sets no logger",
+}
+
+
+class Step(StrEnum):
+    """What the controller would do first."""
+
+    NOTHING = "nothing"
+    DEPLOY = "deploy"
+    TAKE_OVER = "take over"
+    """The running job already is what the spec asks for; only the record changes."""
+    UPGRADE = "upgrade"
+    MOVE = "move"
+    RESTART = "restart"
+    SUSPEND = "suspend"
+    SAVEPOINT = "savepoint"
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+class State(StrEnum):
+    """What becomes of the job's state."""
+
+    UNTOUCHED = "untouched"
+    KEPT = "kept"
+    INITIAL = "initial"
+    """There is none yet; the job starts from a place that the spec names."""
+    NONE = "none"
+    """There is none yet; the job starts empty."""
+    DROPPED = "dropped"
+
+
+class Outputs(StrEnum):
+    """Whether what the job wrote may be written again."""
+
+    NOT_REPEATED = "not repeated"
+    REPEATED = "repeated"
+
+
+class Preview(Value):
+    """What would happen. Fields may be added."""
+
+    job_id: str
+    step: Step
+    summary: str
+    """One sentence for people."""
+    change: str | None = None
+    """Class of the change against the running revision: NONE, IGNORE, RESCALE, UPGRADE or REDEPLOY."""
+    changed_fields: tuple[str, ...] = ()
+    """Paths that differ from the stored item."""
+    revision: int | None = None
+    """Number that the revision would get, or has."""
+    restart: bool = False
+    """Whether the running job is stopped and started again."""
+    state: State = State.UNTOUCHED
+    starts_from: str | None = None
+    """Which state the next attempt starts from, in words or as a path."""
+    outputs: Outputs = Outputs.NOT_REPEATED
+    outputs_because: str = ""
+    waits_for: str | None = None
+    """What must come first, such as an upload."""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Fields of the spec without effect in this version."""
+
+
+def notes_on(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say of the fields that are set where they are not what their names suggest."""
+    return tuple(note for path, note in _NOTES.items() if _at(item, path))
+
+
+def changed_fields(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the paths at which two spec items differ; nothing for a new one."""
+    if old is None:
+        return ()
+    paths = [path for path, *_ in field_paths()]
+    return tuple(path for path in paths if _at(old, path) != _at(new, path))
+
+
+def preview(
+    view: ValidSpec,
+    status: JobStatus | None,
+    *,
+    stored: Mapping[str, Any] | None,
+    item: Mapping[str, Any],
+    artifact: ArtifactHead | None,
+    pinned: Artifact | None,
+    cluster: Cluster | None,
+    running_spec: JobSpec | None,
+    policy: Policy,
+    now: datetime,
+) -> Preview:
+    """Tell what applying a spec would do.
+
+    Args:
+        view: the new spec.
+        status: what is recorded of the job; None: nothing.
+        stored: the spec item as it is now.
+        item: the item that would be written.
+        artifact: what is recorded of the object that the new spec names.
+        pinned: the admitted version with the pinned digest.
+        cluster: the cluster that the new spec names; None: nobody registered it.
+        running_spec: spec of the revision on Flink, for where its savepoints go.
+        policy: the installation's numbers.
+        now: the time of asking.
+    """
+    job_id = view.spec.job_id
+    # A burst of uploads only delays; what is told is what comes once it is over.
+    policy = replace(policy, debounce=timedelta(0))
+    before = status or JobStatus(job_id=job_id, created_at=now, updated_at=now)
+    observation = Observation(cluster=cluster, flink=None, artifact=artifact, pinned=pinned)
+    draft = Draft(Facts(job_id, view, observation, now, policy), before.model_copy(update={"waiting": None}))
+    accept(draft)
+    asked = _Asked(view.spec, before, draft.status, cluster, running_spec)
+    found = asked.preview()
+    return found.model_copy(
+        update={
+            "changed_fields": changed_fields(stored, item),
+            "notes": (*found.notes, *notes_on(item)),
+            "warnings": view.warnings,
+        }
+    )
+
+
+class _Asked:
+    """One question: the status before and after acceptance, and what follows from the difference."""
+
+    def __init__(
+        self, spec: JobSpec, before: JobStatus, after: JobStatus, cluster: Cluster | None, running_spec: JobSpec | None
+    ) -> None:
+        self.spec = spec
+        self.before = before
+        self.after = after
+        self.cluster = cluster
+        self.running_spec = running_spec
+        self.alive = living(before)
+
+    def preview(self) -> Preview:
+        if self.after.rejected_spec_hash is not None:
+            return self._say(
+                Step.REFUSE,
+                "refused: deployment.initial_savepoint_path applies to the very first start only; what runs is left alone",
+            )
+        if self.after.desired_state is DesiredState.SUSPENDED:
+            return self._suspend()
+        if self.alive is None:
+            return self._start()
+        return self._change(self.alive)
+
+    def _say(self, step: Step, summary: str, **more: Any) -> Preview:
+        target = target_of(self.after)
+        return Preview(
+            job_id=self.spec.job_id, step=step, summary=summary, revision=None if target is None else target.number, **more
+        )
+
+    def _suspend(self) -> Preview:
+        if self.alive is None:
+            return self._say(Step.NOTHING, "the job stays suspended; the new spec counts from its resume")
+        return self._say(
+            Step.SUSPEND,
+            "the job is stopped with a savepoint, from which a resume goes on",
+            state=State.KEPT,
+            starts_from=self._new_savepoint(),
+        )
+
+    def _start(self) -> Preview:
+        waits = self._waits()
+        if self.before.attempt is None:
+            path = self._initial_path()
+            state, origin = (State.NONE, None) if path is None else (State.INITIAL, path)
+            told = "starts for the first time, without state" if path is None else f"starts for the first time, from {path}"
+            outputs = Outputs.NOT_REPEATED
+        else:
+            state, origin, outputs = self._state_at_rest()
+            told = f"starts again from {origin}" if origin else "starts again, without state"
+        if self.after.is_completed:
+            return self._say(Step.NOTHING, "the job has finished; flinkctl restart, or a change of the spec, starts it again")
+        if self.after.halted is not None:
+            return self._say(
+                Step.NOTHING, f"the job stays FAILED ({self.after.halted}) until what makes a revision changes, or flinkctl restart"
+            )
+        more: dict[str, Any] = {"state": state, "starts_from": origin, "outputs": outputs, "outputs_because": self._because(outputs)}
+        if waits is not None:
+            return self._say(Step.WAIT, f"the job {told}, once there is what it waits for: {waits}", waits_for=waits, **more)
+        return self._say(Step.DEPLOY, f"the job {told}", **more)
+
+    def _change(self, alive: Attempt) -> Preview:
+        running, target, deployment = self.before.running, target_of(self.after), self.spec.deployment
+        waits = self._waits()
+        change = SpecChange.NONE if running is None or target is None else classify(running, target)
+        new = target is not None and running is not None and target.number != running.number
+        if new and change > SpecChange.IGNORE:
+            return self._upgrade(alive, change, waits)
+        wants_restart = deployment.restart_nonce is not None and deployment.restart_nonce != self.before.restart_nonce
+        wants_savepoint = deployment.savepoint_nonce is not None and deployment.savepoint_nonce != self.before.savepoint_nonce
+        if wants_restart:
+            return self._restarted(Step.RESTART, "the job is restarted", alive, change, waits)
+        if wants_savepoint:
+            return self._say(
+                Step.SAVEPOINT,
+                "a savepoint is taken; the job runs on",
+                change=change.name,
+                starts_from=self._new_savepoint(),
+            )
+        if waits is not None:
+            return self._say(Step.WAIT, f"what runs is left alone until there is {waits}", change=change.name, waits_for=waits)
+        if new or change is SpecChange.IGNORE:
+            return self._say(Step.TAKE_OVER, "taken over without touching the running job", change=change.name)
+        return self._say(Step.NOTHING, "nothing: what runs already is what the spec asks for", change=change.name)
+
+    def _upgrade(self, alive: Attempt, change: SpecChange, waits: str | None) -> Preview:
+        is_move = self.spec.cluster != alive.cluster
+        step = Step.MOVE if is_move else Step.UPGRADE
+        told = f"the job moves from cluster {alive.cluster} to {self.spec.cluster}" if is_move else "the job is upgraded"
+        return self._restarted(step, told, alive, change, waits)
+
+    def _restarted(self, step: Step, told: str, alive: Attempt, change: SpecChange, waits: str | None) -> Preview:
+        state, origin, outputs = self._state_of_a_stop(alive)
+        notes = []
+        if self.spec.deployment.upgrade_mode is UpgradeMode.BLUE_GREEN:
+            notes.append("blue-green has no effect in this version; the upgrade is made as with upgrade_mode savepoint")
+        if state is State.KEPT and outputs is Outputs.NOT_REPEATED and self.spec.deployment.savepoint_fallback == "last-state":
+            notes.append(
+                "should no savepoint be possible in time, the newest checkpoint serves, and what was written since is repeated"
+            )
+        stable = self.before.stable
+        if stable is not None and self.spec.deployment.rollback.enabled and step is not Step.RESTART:
+            deadline = self.spec.deployment.rollback.deadline_seconds
+            notes.append(f"a revision that is not healthy within {deadline} s is rolled back to revision {stable.number}")
+        more: dict[str, Any] = {
+            "change": change.name,
+            "restart": True,
+            "state": state,
+            "starts_from": origin,
+            "outputs": outputs,
+            "outputs_because": self._because(outputs),
+            "notes": tuple(notes),
+        }
+        how = f"stopped and started from {origin}" if origin else "cancelled and started empty"
+        if waits is not None:
+            return self._say(Step.WAIT, f"{told}, once there is what it waits for: {waits}", waits_for=waits, **more)
+        return self._say(step, f"{told}: {how}", **more)
+
+    def _state_of_a_stop(self, alive: Attempt) -> tuple[State, str | None, Outputs]:
+        """Follow the planner's choice of how a live attempt is ended for its successor."""
+        mode = self.spec.deployment.upgrade_mode
+        if mode is UpgradeMode.STATELESS:
+            return State.DROPPED, None, Outputs.REPEATED
+        has_checkpoint = alive.retains_state and (alive.has_completed_checkpoint or alive.is_checkpointed is True)
+        if mode is UpgradeMode.LAST_STATE and has_checkpoint:
+            return State.KEPT, f"its newest checkpoint below {alive.checkpoint_root}/{alive.flink_job_id}", Outputs.REPEATED
+        return State.KEPT, self._new_savepoint(), Outputs.NOT_REPEATED
+
+    def _state_at_rest(self) -> tuple[State, str | None, Outputs]:
+        attempt, handover = self.before.attempt, self.before.handover
+        if self.spec.deployment.upgrade_mode is UpgradeMode.STATELESS:
+            return State.DROPPED, None, Outputs.REPEATED
+        assert attempt is not None
+        if handover is None or handover.of_attempt != attempt.number:
+            return State.KEPT, "the newest state that the last attempt left behind", Outputs.REPEATED
+        if handover.path is None:
+            return State.NONE, None, Outputs.REPEATED
+        is_savepoint = self.before.savepoint is not None and self.before.savepoint.path == handover.path
+        return State.KEPT, handover.path, Outputs.NOT_REPEATED if is_savepoint else Outputs.REPEATED
+
+    def _new_savepoint(self) -> str:
+        deployment = (self.running_spec or self.spec).deployment
+        path = deployment.savepoint_path.strip("/")
+        root = "" if self.cluster is None or self.before.cluster != self.cluster.name else f"{self.cluster.savepoint_root}/"
+        return f"a new savepoint below {root}{self.spec.name.namespace}/{path}"
+
+    def _initial_path(self) -> str | None:
+        path = self.spec.deployment.initial_savepoint_path
+        if path is None or "://" in path or self.cluster is None:
+            return path
+        return f"{self.cluster.savepoint_root}/{self.spec.name.namespace}/{path.strip('/')}"
+
+    def _waits(self) -> str | None:
+        if self.cluster is None:
+            return f"cluster {self.spec.cluster}, which nobody registered (an operator runs flinkctl cluster add {self.spec.cluster})"
+        if self.after.waiting is not None:
+            return self.after.waiting[1]
+        return None
+
+    def _because(self, outputs: Outputs) -> str:
+        if outputs is Outputs.NOT_REPEATED:
+            return "nothing is written between the state that is kept and the stop"
+        if self.spec.deployment.upgrade_mode is UpgradeMode.STATELESS:
+            return "the job forgets how far it had come; its sources decide where they begin"
+        return "what was written after the state that is kept is written again, unless the sinks are transactional"
+
+
+def _at(document: Any, path: str) -> Any:
+    for part in path.split("."):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(part)
+    return document
+

@@ -1,0 +1,204 @@
+"""What people and programs are told of a job: the one shape of `flinkctl get -o json`, derived from the status on read.
+
+Fields may be added; a name that stands here is a promise to programs outside.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flink_controller.domain.artifact import Value
+from flink_controller.domain.lifecycle import Lifecycle, lifecycle
+from flink_controller.domain.plan import living
+from flink_controller.domain.spec import ValidSpec, read_spec
+from flink_controller.domain.status import (
+    Condition,
+    DesiredState,
+    JobStatus,
+    JobType,
+    Revision,
+    Savepoint,
+)
+
+UNKNOWN = "UNKNOWN"
+"""State of a Flink job on a cluster that does not answer."""
+
+
+class FlinkReport(Value):
+    """The current attempt on Flink, or the last one."""
+
+    job_id: str | None = None
+    state: str | None = None
+    """In Flink's words; UNKNOWN while the cluster does not answer."""
+
+
+class RevisionReport(Value):
+    """Which revision is asked for, which one is on Flink, and which one was proven healthy last."""
+
+    desired: int | None = None
+    running: int | None = None
+    stable: int | None = None
+
+
+class ArtifactReport(Value):
+    """The bytes of the revision on Flink; with none there, of the desired one."""
+
+    bucket: str
+    key: str
+    version_id: str
+    sha256: str
+    key_id: str
+
+
+class RunsReport(Value):
+    """Runs of a batch job."""
+
+    started: int = 0
+    active: tuple[str, ...] = ()
+    next_at: datetime | None = None
+
+
+class JobReport(Value):
+    """A job as `flinkctl get JOB -o json` shows it."""
+
+    job_id: str
+    job_type: str
+    cluster: str
+    desired_state: str
+    lifecycle: str
+    ready: bool = False
+    reason: str = ""
+    message: str = ""
+    flink: FlinkReport = FlinkReport()
+    revision: RevisionReport = RevisionReport()
+    observed_spec_hash: str | None = None
+    rejected_spec_hash: str | None = None
+    artifact: ArtifactReport | None = None
+    savepoint: Savepoint | None = None
+    """The newest one; of a deleted job, what it left behind. None before the first."""
+    conditions: tuple[Condition, ...] = ()
+    runs: RunsReport | None = None
+    """None on streams."""
+    updated_at: datetime | None = None
+    """None while nothing is recorded."""
+
+
+class HistoryEntry(Value):
+    """A revision as `flinkctl history` shows it."""
+
+    revision: int
+    created_at: datetime
+    outcome: str
+    """Stable, Running, Refused, Superseded or Pending."""
+    reason: str
+    spec_hash: str
+    artifact: ArtifactReport
+
+
+def report(status: JobStatus) -> JobReport:
+    """Tell what is recorded of a job."""
+    ready, attempt, alive = status.condition("Ready"), status.attempt, living(status)
+    state = lifecycle(status)
+    return JobReport(
+        job_id=status.job_id,
+        job_type=status.job_type.value,
+        cluster=alive.cluster if alive is not None and not status.cluster else status.cluster,
+        desired_state=status.desired_state.value,
+        lifecycle=state.value,
+        ready=ready is not None and ready.status == "True",
+        reason="" if ready is None else ready.reason,
+        message="" if ready is None else ready.message,
+        flink=FlinkReport() if attempt is None else FlinkReport(job_id=attempt.flink_job_id, state=_flink_state(status)),
+        revision=RevisionReport(
+            desired=None if status.desired is None else status.desired.number,
+            running=None if alive is None else alive.revision,
+            stable=None if status.stable is None else status.stable.number,
+        ),
+        observed_spec_hash=status.observed_spec_hash,
+        rejected_spec_hash=status.rejected_spec_hash,
+        artifact=_artifact(status),
+        savepoint=_savepoint(status, state),
+        conditions=status.conditions,
+        runs=None if status.job_type is JobType.STREAM else RunsReport(next_at=status.due[1] if status.due else None),
+        updated_at=status.updated_at,
+    )
+
+
+def report_unseen(job_id: str, item: Mapping[str, Any]) -> JobReport:
+    """Tell what is known of a spec item that the controller has not looked at yet."""
+    view = read_spec(job_id, item)
+    if isinstance(view, ValidSpec):
+        spec = view.spec
+        job_type, cluster, state = spec.job_type.value, spec.cluster, spec.state.value
+    else:
+        job_type, cluster = str(item.get("job_type", "")), str(item.get("cluster", ""))
+        state = str(item.get("state", DesiredState.RUNNING.value))
+    return JobReport(
+        job_id=job_id,
+        job_type=job_type,
+        cluster=cluster,
+        desired_state=state,
+        lifecycle=Lifecycle.CREATED.value,
+        reason="Created",
+        message="the controller has not looked at this item yet",
+        runs=RunsReport() if job_type == JobType.BATCH.value else None,
+    )
+
+
+def history(status: JobStatus | None, revisions: Sequence[Revision]) -> tuple[HistoryEntry, ...]:
+    """Tell what became of each revision, oldest first."""
+    return tuple(
+        HistoryEntry(
+            revision=revision.number,
+            created_at=revision.created_at,
+            outcome=_outcome(status, revision),
+            reason=_reason(status, revision),
+            spec_hash=revision.spec_hash,
+            artifact=ArtifactReport(**revision.artifact.model_dump(include=set(ArtifactReport.model_fields))),
+        )
+        for revision in revisions
+    )
+
+
+def _flink_state(status: JobStatus) -> str | None:
+    attempt, reachable = status.attempt, status.condition("ClusterReachable")
+    if attempt is None:
+        return None
+    if not attempt.is_dead and reachable is not None and reachable.status == "False":
+        return UNKNOWN
+    return attempt.flink_state
+
+
+def _artifact(status: JobStatus) -> ArtifactReport | None:
+    revision = status.running if living(status) is not None and status.running is not None else status.desired
+    if revision is None:
+        return None
+    return ArtifactReport(**revision.artifact.model_dump(include=set(ArtifactReport.model_fields)))
+
+
+def _savepoint(status: JobStatus, state: Lifecycle) -> Savepoint | None:
+    known, kept = status.savepoint, None if status.handover is None else status.handover.path
+    if state is not Lifecycle.DELETED or kept is None or (known is not None and known.path == kept):
+        return known
+    ended_at = status.attempt.dead_at if status.attempt is not None else None
+    return Savepoint(path=kept, completed_at=ended_at or status.updated_at)
+
+
+def _outcome(status: JobStatus | None, revision: Revision) -> str:
+    if revision.outcome != "Pending" or status is None:
+        return revision.outcome
+    if status.refused is not None and status.refused.number == revision.number:
+        return "Refused"
+    if status.stable is not None and status.stable.number == revision.number:
+        return "Stable"
+    alive = living(status)
+    if alive is not None and alive.revision == revision.number:
+        return "Running"
+    is_wanted = status.desired is not None and status.desired.number == revision.number
+    return "Pending" if is_wanted else "Superseded"
+
+
+def _reason(status: JobStatus | None, revision: Revision) -> str:
+    if revision.reason or status is None or status.refused is None or status.refused.number != revision.number:
+        return revision.reason
+    return f"{status.refused.reason}: {status.refused.message}"
