@@ -30,11 +30,11 @@ from tests.jobs.build import build, entry_class
 
 STORE_DURATION: Final = timedelta(seconds=3)
 STATISTICS_AGE: Final = timedelta(seconds=1)
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=6)
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=20)
 SLOTS: Final = 8
 RATE: Final = 50
 """Records per second of a counter."""
-MAIN: Final = timedelta(seconds=1.5)
+MAIN: Final = timedelta(seconds=1.2)
 """How long a slow main() sleeps."""
 RETAINING: Final = {
     "execution.checkpointing.interval": "300ms",
@@ -90,9 +90,15 @@ class FlinkWorld(Protocol):
     """What a probe may do beside calling the ports."""
 
     version: str
-    gateway: FlinkGateway
-    storage: StateStorage
     checkpoint_root: str
+
+    @property
+    def gateway(self) -> FlinkGateway:
+        """The cluster."""
+
+    @property
+    def storage(self) -> StateStorage:
+        """Where the cluster keeps state."""
 
     def upload(self, variant: str) -> str:
         """Upload a variant's jar and give its id."""

@@ -43,6 +43,8 @@ def world(root: Path) -> Iterator[RealWorld]:
             taskmanager_heap_mb=512,
             options={
                 "rest.async.store-duration": f"{int(STORE_DURATION.total_seconds())}s",
+                # The loss of a TaskManager is noticed by two beats that do not arrive.
+                "heartbeat.interval": "1000",
                 "web.refresh-interval": str(int(STATISTICS_AGE.total_seconds() * 1000)),
             },
         )
