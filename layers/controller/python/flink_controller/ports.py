@@ -279,7 +279,10 @@ class FlinkGateway(Protocol):
         """Run a jar under a chosen job id: one POST, no retry. Never raises: every outcome is an answer."""
 
     def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
-        """Trigger a stop with savepoint. Never raises; harmless twice with one trigger id while Flink remembers it."""
+        """Trigger a stop with savepoint. Never raises; harmless twice with one trigger id while Flink remembers it.
+
+        Two stops under different ids at the same time fail each other, and the job with them.
+        """
 
     def savepoint(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
         """Trigger a savepoint. Never raises; harmless twice with one trigger id while Flink remembers it."""
@@ -291,10 +294,15 @@ class FlinkGateway(Protocol):
         """Ask for a cancel. Never raises; harmless twice."""
 
     def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
-        """Read checkpoint statistics and configuration, or None for an unknown job."""
+        """Read checkpoint statistics and configuration, or None for an unknown job.
+
+        Flink answers from a cache that is up to `web.refresh-interval` (3 s by default) old: of a job that has just ended
+        it may tell what was before the end, without the savepoint of its stop. Only what is read longer than that after
+        the end is final.
+        """
 
     def root_cause(self, flink_job_id: str) -> str | None:
-        """Read why a job failed, in one bounded line; None when nothing is recorded."""
+        """Read why a job failed, in one bounded line; None when nothing is recorded, which may be old news as well."""
 
 
 class FlinkConnections(Protocol):

@@ -223,6 +223,7 @@ class FlinkTwin:
         self._causes: dict[str, tuple[datetime, str | None]] = {}
         self._calls: list[_Call] = []
         self._begin_incarnation()
+        storage.attach(self._catch_up)
 
     def config(self) -> ClusterConfig:
         """Read the JobManager's configuration and incarnation."""

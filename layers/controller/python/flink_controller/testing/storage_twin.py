@@ -1,6 +1,6 @@
 """In-memory twin of the place where Flink keeps checkpoints and savepoints. It outlives every cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,17 +27,28 @@ class StorageTwin:
     """`StateStorage` in memory, and what a `FlinkTwin` writes to."""
 
     def __init__(self) -> None:
-        self.snapshots: dict[str, Snapshot] = {}
-        """Everything that exists, by path."""
+        self._snapshots: dict[str, Snapshot] = {}
+        self._writers: list[Callable[[], None]] = []
         self.deleted: dict[str, Snapshot] = {}
         """Everything that existed once."""
         self.unreadable: str | None = None
         """Why nothing can be listed at the moment; None: it can."""
 
+    @property
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """Everything that exists, by path."""
+        self._let_writers_catch_up()
+        return self._snapshots
+
+    def attach(self, catch_up: Callable[[], None]) -> None:
+        """Have a writer asked, before anything is read, to write what is due."""
+        self._writers.append(catch_up)
+
     def search(
         self, flink_job_id: str, *, checkpoint_root: str, savepoint_directories: Sequence[str]
     ) -> StoredState | StorageUnreadable:
         """List a job's checkpoints under a root, and all savepoints in given directories."""
+        self._let_writers_catch_up()
         if self.unreadable is not None:
             return StorageUnreadable(self.unreadable)
         checkpoints = f"{checkpoint_root.rstrip('/')}/{flink_job_id}/chk-"
@@ -46,17 +57,21 @@ class StorageTwin:
             tuple(
                 # A listing does not tell the savepoint of a stop from another one.
                 Checkpoint(found.checkpoint_id, found.path, found.is_savepoint, completed_at=found.completed_at)
-                for path, found in sorted(self.snapshots.items())
+                for path, found in sorted(self._snapshots.items())
                 if path.startswith((checkpoints, *savepoints))
             )
         )
 
     def write(self, snapshot: Snapshot) -> None:
         """Complete a checkpoint or savepoint."""
-        self.snapshots[snapshot.path] = snapshot
+        self._snapshots[snapshot.path] = snapshot
 
     def delete(self, path: str) -> None:
         """Delete a checkpoint or savepoint. Harmless twice."""
-        snapshot = self.snapshots.pop(path, None)
+        snapshot = self._snapshots.pop(path, None)
         if snapshot is not None:
             self.deleted[path] = snapshot
+
+    def _let_writers_catch_up(self) -> None:
+        for catch_up in self._writers:
+            catch_up()
