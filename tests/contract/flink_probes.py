@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Final
 
+import pytest
+
 from flink_controller.domain.errors import FlinkUnreachableError
 from flink_controller.domain.observation import (
     Accepted,
@@ -24,7 +26,6 @@ from flink_controller.domain.observation import (
     TriggerInProgress,
     TriggerUnknown,
 )
-import pytest
 from tests.contract.flink_worlds import HEARTBEAT_TIMEOUT, MAIN, RETAINING, SLOTS, STATISTICS_AGE, STORE_DURATION, Probe
 
 MISSING: Final = "file:///nowhere/savepoint-000000-000000000000"

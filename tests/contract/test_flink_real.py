@@ -26,8 +26,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def world(root: Path) -> Iterator[RealWorld]:
-    settings = LocalSettings.from_env(os.environ)
-    toolchain = Toolchain(settings.cache_directory, os.environ, SILENT)
+    environ = os.environ  # noqa: TID251 - of the machine, not of the controller
+    settings = LocalSettings.from_env(environ)
+    toolchain = Toolchain(settings.cache_directory, environ, SILENT)
     cluster = FlinkCluster(
         FlinkConfig(
             home=toolchain.flink(settings.flink_version),

@@ -18,8 +18,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from tenacity import wait_none
+
 from flink_controller.adapters.flink_rest import ANSWER_LIMIT_BYTES, FlinkRest, FlinkRestConnections, Timeouts
 from flink_controller.adapters.retrying import IDEMPOTENT_WRITES, READS
+from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.cluster import Auth, Cluster
 from flink_controller.domain.errors import Delivery, FlinkUnreachableError, RejectedError
@@ -38,9 +43,6 @@ from flink_controller.domain.observation import (
     TriggerInProgress,
     TriggerUnknown,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from tenacity import wait_none
 
 RECORDED = Path(__file__).parent / "recorded_flink"
 VERSIONS = sorted(folder.name for folder in RECORDED.iterdir())
@@ -216,7 +218,7 @@ def test_the_incarnation_is_the_web_directory(server: Server, version: str) -> N
 def test_a_configuration_without_incarnation_is_no_answer(server: Server) -> None:
     server.answers["GET /jobmanager/config"] = (200, b'[{"key":"heartbeat.timeout","value":"5000"}]')
 
-    with pytest.raises(FlinkUnreachableError, match="web.tmpdir"):
+    with pytest.raises(FlinkUnreachableError, match=r"web\.tmpdir"):
         server.gateway().config()
 
 
@@ -385,15 +387,15 @@ def test_nonsense_never_counts_as_a_stop_or_a_cancel(server: Server, nonsense: t
     "entry",
     [
         '{"jid":"x","state":"RUNNING"}',
-        '{"jid":"%s"}' % JOB,
-        '{"jid":"%s","state":"DANCING"}' % JOB,
-        '{"jid":"%s","state":"RUNNING","tasks":{"running":-1,"total":2}}' % JOB,
-        '{"jid":"%s","state":"RUNNING","tasks":{"running":"two","total":2}}' % JOB,
+        '{"jid":"JOB"}',
+        '{"jid":"JOB","state":"DANCING"}',
+        '{"jid":"JOB","state":"RUNNING","tasks":{"running":-1,"total":2}}',
+        '{"jid":"JOB","state":"RUNNING","tasks":{"running":"two","total":2}}',
         "7",
     ],
 )
 def test_a_list_with_one_wrong_entry_proves_nothing(server: Server, entry: str) -> None:
-    server.default = (200, f'{{"jobs":[{entry}]}}'.encode())
+    server.default = (200, f'{{"jobs":[{entry.replace("JOB", JOB)}]}}'.encode())
 
     with pytest.raises(FlinkUnreachableError):
         server.gateway().jobs()
@@ -504,7 +506,9 @@ def test_a_cancel_is_accepted_or_refused_in_words(server: Server, version: str) 
 
 
 def test_checkpoints_of_a_running_job(server: Server, version: str) -> None:
-    checkpoints = _read_checkpoints(server, recorded(version, "checkpoints-running"), recorded(version, "checkpoints-config"))
+    checkpoints = _read_checkpoints(
+        server, recorded(version, "checkpoints-running"), recorded(version, "checkpoints-config")
+    )
 
     assert checkpoints is not None
     assert checkpoints.is_enabled
@@ -519,7 +523,9 @@ def test_checkpoints_of_a_running_job(server: Server, version: str) -> None:
 
 
 def test_checkpoints_of_a_stopped_job_end_with_its_savepoint(server: Server, version: str) -> None:
-    checkpoints = _read_checkpoints(server, recorded(version, "checkpoints-stopped"), recorded(version, "checkpoints-config"))
+    checkpoints = _read_checkpoints(
+        server, recorded(version, "checkpoints-stopped"), recorded(version, "checkpoints-config")
+    )
 
     assert checkpoints is not None
     assert checkpoints.completed is None, "discarded when the job finished"
@@ -530,7 +536,9 @@ def test_checkpoints_of_a_stopped_job_end_with_its_savepoint(server: Server, ver
 
 
 def test_checkpoints_of_a_restored_job_name_their_origin(server: Server, version: str) -> None:
-    checkpoints = _read_checkpoints(server, recorded(version, "checkpoints-restored"), recorded(version, "checkpoints-config"))
+    checkpoints = _read_checkpoints(
+        server, recorded(version, "checkpoints-restored"), recorded(version, "checkpoints-config")
+    )
 
     assert checkpoints is not None
     assert checkpoints.restored_from is not None
@@ -538,7 +546,9 @@ def test_checkpoints_of_a_restored_job_name_their_origin(server: Server, version
 
 
 def test_a_streaming_job_without_periodic_checkpoints_is_told_by_its_interval(server: Server, version: str) -> None:
-    checkpoints = _read_checkpoints(server, recorded(version, "checkpoints-none"), recorded(version, "checkpoints-config-none"))
+    checkpoints = _read_checkpoints(
+        server, recorded(version, "checkpoints-none"), recorded(version, "checkpoints-config-none")
+    )
 
     assert checkpoints == Checkpoints(is_enabled=False, deletes_on_cancellation=True)
 
@@ -563,7 +573,10 @@ def test_reading_checkpoints_makes_two_calls(server: Server, version: str) -> No
 def test_the_newest_checkpoint_that_exists_counts(server: Server) -> None:
     statistics = {
         "counts": {"completed": 3, "failed": 2},
-        "latest": {"completed": _entry(9, discarded=True), "savepoint": _entry(4, is_savepoint=True, checkpoint_type="SAVEPOINT")},
+        "latest": {
+            "completed": _entry(9, discarded=True),
+            "savepoint": _entry(4, is_savepoint=True, checkpoint_type="SAVEPOINT"),
+        },
         "history": [
             _entry(9, discarded=True),
             _entry(8, external_path="<checkpoint-not-externally-addressable>"),
@@ -698,7 +711,7 @@ def test_a_lost_answer_followed_by_a_refused_connection_leaves_the_outcome_open(
     "raw",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"job",
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"job',
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx",
         b"HTTP/1.1 hello\r\n\r\n",
@@ -857,7 +870,7 @@ def _read_checkpoints(server: Server, statistics: tuple[int, bytes], config: tup
 def _certificate(file: Path) -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "flink")])
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -871,8 +884,6 @@ def _certificate(file: Path) -> str:
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     file.write_bytes(pem + private)
     return pem.decode()

@@ -47,9 +47,13 @@ _PROGRAM: Final = re.compile(
     r"|NoClassDefFoundError|ProgramParametrizationException|InvalidProgramException|IllegalConfigurationException"
     r"|Could not parse value|NumberFormatException|StateMigrationException|Failed to rollback to checkpoint/savepoint"
 )
-_UNDECIDED: Final = re.compile(r"AskTimeoutException|Invocation of \[\w*RpcInvocation\([^]]*\)\] at recipient .{0,200}timed out")
+_UNDECIDED: Final = re.compile(
+    r"AskTimeoutException|Invocation of \[\w*RpcInvocation\([^]]*\)\] at recipient .{0,200}timed out"
+)
 """The dispatcher did not answer Flink's own REST endpoint in time: it may still start the job."""
-_UNKNOWN_JOB: Final = re.compile(r"NotFoundException: Job [0-9a-f]{32} not found|FlinkJobNotFoundException|Job could not be found")
+_UNKNOWN_JOB: Final = re.compile(
+    r"NotFoundException: Job [0-9a-f]{32} not found|FlinkJobNotFoundException|Job could not be found"
+)
 _NO_CHECKPOINTING: Final = re.compile(r"Checkpointing (has not been|is not) enabled")
 _UNKNOWN_TRIGGER: Final = "There is no savepoint operation with triggerId="
 

@@ -17,7 +17,7 @@ from typing import IO, Any, Final, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests_toolbelt import MultipartEncoder  # type: ignore[import-untyped]  # it ships no types
+from requests_toolbelt import MultipartEncoder
 from tenacity import Retrying
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
 from urllib3.exceptions import SSLError as TLSError
@@ -74,7 +74,9 @@ class Timeouts:
 class FlinkRest:
     """`FlinkGateway` over HTTP: one cluster, connections kept alive."""
 
-    def __init__(self, url: str, session: requests.Session, timeouts: Timeouts, *, reads: Retrying, writes: Retrying) -> None:
+    def __init__(
+        self, url: str, session: requests.Session, timeouts: Timeouts, *, reads: Retrying, writes: Retrying
+    ) -> None:
         self._url = url.rstrip("/")
         self._session = session
         self._timeouts = timeouts
@@ -103,9 +105,7 @@ class FlinkRest:
         Raises:
             RejectedError: the name is no plain file name.
         """
-        encoder = MultipartEncoder(
-            {"jarfile": (_jar(name), _Counted(content, size_bytes), "application/x-java-archive")}
-        )
+        encoder = MultipartEncoder({"jarfile": (_jar(name), _Counted(content, size_bytes), "application/x-java-archive")})
         reply = self._call("POST", "/jars/upload", data=encoder, kind=encoder.content_type, read_s=self._timeouts.upload_s)
         return self._parse(reply, answers.uploaded_jar)
 
@@ -246,7 +246,14 @@ class FlinkRest:
         return FlinkUnreachableError(f"{self._url} answered {reply.status}: {said}")
 
     def _call(
-        self, method: str, path: str, *, json: Any = None, data: Any = None, kind: str | None = None, read_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: Any = None,
+        kind: str | None = None,
+        read_s: float | None = None,
     ) -> "_Reply":
         """Send one request and read the whole bounded answer.
 

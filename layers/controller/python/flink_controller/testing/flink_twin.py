@@ -450,7 +450,7 @@ class FlinkTwin:
         return [call.submit.flink_job_id for call in self._calls]
 
     def _begin_incarnation(self) -> None:
-        self._incarnation = f"/tmp/flink-web-{self._uuid()}"  # noqa: S108 - a name only
+        self._incarnation = f"/flink/flink-web-{self._uuid()}"
 
     def _arrive(self, method: str) -> None:
         self._catch_up()
@@ -595,9 +595,7 @@ class FlinkTwin:
 
     def _duplicate(self) -> str:
         kind = "Job" if self.options.version.startswith("1.") else "Application"
-        return (
-            f"org.apache.flink.runtime.client.Duplicate{kind}SubmissionException: {kind} has already been submitted."
-        )
+        return f"org.apache.flink.runtime.client.Duplicate{kind}SubmissionException: {kind} has already been submitted."
 
     def _record_start(self, job: _Job, *, is_restart: bool) -> None:
         job.has_started = True
@@ -707,7 +705,9 @@ class FlinkTwin:
             return
         if trigger.is_stop and any(other is not trigger for other in self._stops_under_way(job)):
             self._fail_triggers(job, _SUSPENDING)
-            self._fail(job, "java.lang.IllegalStateException: at most one stop-with-savepoint checkpoint at a time is allowed")
+            self._fail(
+                job, "java.lang.IllegalStateException: at most one stop-with-savepoint checkpoint at a time is allowed"
+            )
             return
         if job.behaviour.stop_fails is not None:
             self._settle(trigger, TriggerFailed(job.behaviour.stop_fails))
@@ -834,9 +834,7 @@ def _statistics(job: _Job) -> Checkpoints:
 def _checkpoint(snapshot: Snapshot | None) -> Checkpoint | None:
     if snapshot is None:
         return None
-    return Checkpoint(
-        snapshot.checkpoint_id, snapshot.path, snapshot.is_savepoint, snapshot.is_stop, snapshot.completed_at
-    )
+    return Checkpoint(snapshot.checkpoint_id, snapshot.path, snapshot.is_savepoint, snapshot.is_stop, snapshot.completed_at)
 
 
 def _without_discarded(statistics: Checkpoints, storage: StorageTwin) -> Checkpoints:
