@@ -174,6 +174,9 @@ def test_an_adapter_calls_what_it_declares(use: Callable[[AwsWorld], None], expe
 
 
 def test_clients_are_made_on_first_use_with_bounded_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise botocore would ask the network for credentials.
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
     clients = AWSClients()

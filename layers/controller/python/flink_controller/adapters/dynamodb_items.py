@@ -49,7 +49,7 @@ def is_hashed(key: str) -> bool:
     return key.startswith(_HASHED)
 
 
-def to_python(value: AttributeValue) -> Any:  # noqa: PLR0911  # one line per kind of value
+def to_python(value: AttributeValue) -> Any:
     """Read an attribute value. Never raises on what DynamoDB can hold."""
     ((kind, content),) = value.items()
     match kind:
