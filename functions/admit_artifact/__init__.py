@@ -1,0 +1,1 @@
+"""Wakes on an upload."""

@@ -1,0 +1,1 @@
+"""Wakes every minute, for the fleet."""

@@ -20,5 +20,8 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
     count(metrics, Metric.FLEET_JOBS, found.jobs)
     count(metrics, Metric.FLEET_WOKEN, len(found.woken))
     count(metrics, Metric.CLUSTERS_UNREACHABLE, len(found.unreachable))
-    logger.info("swept", extra={"jobs": found.jobs, "clusters": found.clusters, "woken": len(found.woken), "unreachable": found.unreachable})
+    logger.info(
+        "swept",
+        extra={"jobs": found.jobs, "clusters": found.clusters, "woken": len(found.woken), "unreachable": found.unreachable},
+    )
     return {"jobs": found.jobs, "woken": len(found.woken), "unreachable": list(found.unreachable)}

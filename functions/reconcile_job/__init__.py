@@ -1,0 +1,1 @@
+"""Wakes on a spec change or a follow-up."""

@@ -26,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def world(root: Path) -> Iterator[RealWorld]:
-    environ = os.environ  # noqa: TID251 - of the machine, not of the controller
+    environ = os.environ
     settings = LocalSettings.from_env(environ)
     toolchain = Toolchain(settings.cache_directory, environ, SILENT)
     cluster = FlinkCluster(

@@ -101,7 +101,7 @@ def _import_alone(handler: str, path: list[str], variables: Mapping[str, Any]) -
         "AWS_DEFAULT_REGION": "eu-central-1",
         **{name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()},
     }
-    return subprocess.run(  # noqa: S603  # our own interpreter
+    return subprocess.run(  # our own interpreter
         [sys.executable, "-I", "-S", "-B", "-c", program],
         env=environment,
         capture_output=True,

@@ -150,7 +150,9 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
     head = draft.facts.observation.artifact
     if spec.pinned_digest is not None:
         if draft.facts.observation.pinned is None:
-            _say_missing(draft, head, f"no admitted version of {spec.artifact_path} has the pinned sha256:{spec.pinned_digest[:12]}…")
+            _say_missing(
+                draft, head, f"no admitted version of {spec.artifact_path} has the pinned sha256:{spec.pinned_digest[:12]}…"
+            )
         return draft.facts.observation.pinned
     found = head.admitted.artifact if head is not None and head.admitted is not None else None
     if head is None or found is None:

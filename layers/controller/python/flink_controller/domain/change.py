@@ -23,7 +23,9 @@ class SpecChange(IntEnum):
 
 def classify(old: RevisionRef, new: RevisionRef) -> SpecChange:
     """Tell how a revision differs from another. A new artifact is an upgrade whatever the spec says."""
-    worst = max((change for change in SpecChange if _differs(change, old.fingerprints, new.fingerprints)), default=SpecChange.NONE)
+    worst = max(
+        (change for change in SpecChange if _differs(change, old.fingerprints, new.fingerprints)), default=SpecChange.NONE
+    )
     if _bytes(old) != _bytes(new):
         return max(worst, SpecChange.UPGRADE)
     return worst

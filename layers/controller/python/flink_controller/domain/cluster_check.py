@@ -187,7 +187,9 @@ def check_cluster(
 
 def _address(cluster: Cluster, *, is_local: bool) -> Check:
     fault = url_fault(cluster.url, is_local=is_local)
-    return Check("address", CheckStatus.OK if fault is None else CheckStatus.FAILED, fault or "names a host and nothing else")
+    return Check(
+        "address", CheckStatus.OK if fault is None else CheckStatus.FAILED, fault or "names a host and nothing else"
+    )
 
 
 def _version(cluster: Cluster, overview: ClusterOverview) -> Check:
@@ -208,7 +210,9 @@ def _high_availability(cluster: Cluster, settings: Mapping[str, str]) -> Check:
             f"Flink says {said}, registered is {registered}, and the rules after a restart differ: register it again"
             f" (flinkctl cluster add {cluster.name} …)",
         )
-    return Check("high availability", CheckStatus.OK, "on" if found else "off: after a JobManager's loss jobs wait a quarantine")
+    return Check(
+        "high availability", CheckStatus.OK, "on" if found else "off: after a JobManager's loss jobs wait a quarantine"
+    )
 
 
 def _heartbeat(cluster: Cluster, settings: Mapping[str, str]) -> Check:
@@ -223,7 +227,9 @@ def _heartbeat(cluster: Cluster, settings: Mapping[str, str]) -> Check:
             f"Flink says {found:g} s, registered are {cluster.heartbeat_timeout_s:g} s: an orphan could outlive the quarantine;"
             f" register it again (flinkctl cluster add {cluster.name} …)",
         )
-    return Check("heartbeat timeout", CheckStatus.OK, f"{cluster.heartbeat_timeout_s:g} s; TaskManagers must use no longer one")
+    return Check(
+        "heartbeat timeout", CheckStatus.OK, f"{cluster.heartbeat_timeout_s:g} s; TaskManagers must use no longer one"
+    )
 
 
 def _slots(overview: ClusterOverview) -> Check:
@@ -244,7 +250,11 @@ def _uploads(cluster: Cluster, settings: Mapping[str, str]) -> Check:
     # Flink fills this in with a directory below its own temporary one, which dies with the JobManager.
     is_own = directory is None or directory == settings.get("web.tmpdir")
     if is_own or cluster.high_availability:
-        return Check("web.upload.dir", CheckStatus.OK, "unset: jars do not outlive the JobManager" if is_own else "set, under high availability")
+        return Check(
+            "web.upload.dir",
+            CheckStatus.OK,
+            "unset: jars do not outlive the JobManager" if is_own else "set, under high availability",
+        )
     return Check(
         "web.upload.dir",
         CheckStatus.WARNING,
@@ -256,7 +266,9 @@ def _job_results(cluster: Cluster, settings: Mapping[str, str]) -> Check:
     name = "job-result-store.delete-on-commit"
     if cluster.high_availability and settings.get(name, "true").strip().lower() != "false":
         return Check(
-            name, CheckStatus.WARNING, "is not false: Flink forgets finished jobs at a failover; set it to false under high availability"
+            name,
+            CheckStatus.WARNING,
+            "is not false: Flink forgets finished jobs at a failover; set it to false under high availability",
         )
     return Check(name, CheckStatus.OK, "false" if cluster.high_availability else "matters under high availability only")
 
@@ -279,6 +291,8 @@ def _root(
     own = next((settings[key] for key in keys if settings.get(key)), None)
     if own is not None and own.partition(":")[0] != root.partition(":")[0]:
         return Check(
-            name, CheckStatus.WARNING, f"{root}, while the cluster's own default is {shown(own)}: see that its file systems include {root.partition(':')[0]}"
+            name,
+            CheckStatus.WARNING,
+            f"{root}, while the cluster's own default is {shown(own)}: see that its file systems include {root.partition(':')[0]}",
         )
     return Check(name, CheckStatus.OK, root)

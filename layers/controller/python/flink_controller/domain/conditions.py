@@ -5,7 +5,7 @@ from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Draft, bounded, living
-from flink_controller.domain.spec import ValidSpec
+from flink_controller.domain.spec import Rollback, ValidSpec
 from flink_controller.domain.status import AttemptPhase, Condition
 
 FAULTS_LIMIT = 2000
@@ -134,8 +134,8 @@ def _is_late(draft: Draft) -> bool:
     attempt, view = living(draft.status), draft.facts.spec
     if attempt is None or attempt.is_proven:
         return False
-    seconds = view.spec.deployment.rollback.deadline_seconds if isinstance(view, ValidSpec) else 300
-    return (draft.now - attempt.created_at).total_seconds() >= seconds
+    rollback = view.spec.deployment.rollback if isinstance(view, ValidSpec) else Rollback()
+    return draft.now >= health.proof_deadline(attempt, rollback)
 
 
 def _stalled(draft: Draft) -> None:
@@ -143,8 +143,20 @@ def _stalled(draft: Draft) -> None:
     if draft.status.halted is not None:
         _set(draft, "Stalled", "True", draft.status.halt_reason, draft.status.halted)
     elif _is_late(draft):
-        _set(draft, "Stalled", "True", "NotHealthy", "not healthy by its deadline, and there is no stable revision to go back to")
-    elif waiting is not None and waiting[0] in {"StateUnknown", "StateForbidden", "AttemptAhead", "RevisionMissing", "ClusterUnknown"}:
+        _set(
+            draft,
+            "Stalled",
+            "True",
+            "NotHealthy",
+            "not healthy by its deadline, and there is no stable revision to go back to",
+        )
+    elif waiting is not None and waiting[0] in {
+        "StateUnknown",
+        "StateForbidden",
+        "AttemptAhead",
+        "RevisionMissing",
+        "ClusterUnknown",
+    }:
         _set(draft, "Stalled", "True", waiting[0], waiting[1])
     else:
         _set(draft, "Stalled", "False", "Progressing", "")
@@ -157,7 +169,9 @@ def _ready(draft: Draft) -> None:
     is_ready = state in {Lifecycle.STABLE, Lifecycle.ROLLED_BACK} and is_up
     reason, message = _explain(draft, state)
     unreachable = isinstance(draft.facts.observation.flink, FlinkUnreachable)
-    _set(draft, "Ready", "Unknown" if unreachable and is_ready else "True" if is_ready else "False", reason, bounded(message))
+    _set(
+        draft, "Ready", "Unknown" if unreachable and is_ready else "True" if is_ready else "False", reason, bounded(message)
+    )
 
 
 def _explain(draft: Draft, state: Lifecycle) -> tuple[str, str]:

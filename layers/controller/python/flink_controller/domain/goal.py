@@ -79,7 +79,9 @@ def judge(goal: Goal, item: Mapping[str, Any] | None, status: JobStatus | None) 
     if state is Lifecycle.FAILED and goal is not Goal.SUSPENDED:
         return Missed(f"the job is FAILED: {explained(status)}")
     if state in _GONE:
-        return NotYet("waiting for the controller to look at the spec") if status.waiting is None else NotYet(explained(status))
+        return (
+            NotYet("waiting for the controller to look at the spec") if status.waiting is None else NotYet(explained(status))
+        )
     match goal:
         case Goal.SUSPENDED:
             return _suspended(state, status)
@@ -127,7 +129,9 @@ def _suspended(state: Lifecycle, status: JobStatus) -> Progress:
 def _up(goal: Goal, state: Lifecycle, status: JobStatus) -> Progress:
     if state in _BACK and status.refused is not None:
         target = "" if status.stable is None else f"; revision {status.stable.number} is brought back"
-        return Missed(f"revision {status.refused.number} was refused: {status.refused.reason}: {status.refused.message}{target}")
+        return Missed(
+            f"revision {status.refused.number} was refused: {status.refused.reason}: {status.refused.message}{target}"
+        )
     if state is Lifecycle.COMPLETED:
         return Missed("the job has completed")
     desired, running = status.desired, status.running
@@ -135,7 +139,11 @@ def _up(goal: Goal, state: Lifecycle, status: JobStatus) -> Progress:
     if goal is Goal.RUNNING:
         found = status.condition("JobRunning")
         is_up = found is not None and found.status == "True" and state in {Lifecycle.DEPLOYED, Lifecycle.STABLE}
-        return Reached(f"revision {desired.number} runs") if desired is not None and is_current and is_up else NotYet(told(status))
+        return (
+            Reached(f"revision {desired.number} runs")
+            if desired is not None and is_current and is_up
+            else NotYet(told(status))
+        )
     stable = status.stable
     is_stable = is_current and state is Lifecycle.STABLE and stable is not None and stable == desired
     return Reached(f"revision {stable.number} is stable") if stable is not None and is_stable else NotYet(told(status))

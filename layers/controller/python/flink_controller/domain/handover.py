@@ -69,14 +69,16 @@ def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageU
         return _handover(attempt, trigger.path)
     listed = _listed_checkpoints(draft, attempt)
     if listed is not None and attempt.dead_at is not None and draft.now < attempt.dead_at + STATISTICS_AGE:
-        draft.wait("StateSettling", "waiting for Flink's statistics of the last checkpoint", attempt.dead_at + STATISTICS_AGE)
+        draft.wait(
+            "StateSettling", "waiting for Flink's statistics of the last checkpoint", attempt.dead_at + STATISTICS_AGE
+        )
         return None
     stored = draft.facts.findings.stored.get(attempt.flink_job_id)
     if stored is None:
         return SearchState(attempt.flink_job_id, attempt.checkpoint_root, attempt.savepoint_directories)
     if isinstance(stored, StorageUnreadable):
         return stored
-    return _choose(draft, attempt, listed, stored)
+    return _choose(attempt, listed, stored)
 
 
 def _listed_checkpoints(draft: Draft, attempt: Attempt) -> Checkpoints | None:
@@ -85,9 +87,7 @@ def _listed_checkpoints(draft: Draft, attempt: Attempt) -> Checkpoints | None:
     return draft.seen.checkpoints
 
 
-def _choose(
-    draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: StoredState
-) -> Handover | StorageUnreadable:
+def _choose(attempt: Attempt, listed: Checkpoints | None, stored: StoredState) -> Handover | StorageUnreadable:
     """Choose among what storage holds and what Flink lists: the highest checkpoint id wins."""
     saved = listed.savepoint if listed is not None else None
     candidates = [*stored.checkpoints, *([saved] if saved is not None else [])]
@@ -148,7 +148,9 @@ def _unasked(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
         case EndState.LOST | EndState.UNKNOWN:
             draft.event("JobLost", f"{attempt.flink_job_id} is gone; it is brought back from its newest state", warning=True)
         case EndState.CANCELED:
-            draft.event("Cancelled", "cancelled outside of the controller; it is brought back from its newest state", warning=True)
+            draft.event(
+                "Cancelled", "cancelled outside of the controller; it is brought back from its newest state", warning=True
+            )
         case EndState.FINISHED:
             draft.event("Stopped", "stopped outside of the controller; it is brought back from its savepoint", warning=True)
         case EndState.BURNED if attempt.refusal is None or not attempt.refusal_is_final:
@@ -167,9 +169,11 @@ def _failed(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     if draft.status.desired_state is not DesiredState.RUNNING:
         return
     if can_roll_back(draft, attempt, spec):
-        refuse(draft, attempt, reason, cause)
+        refuse(draft, reason, cause)
         return
-    if (spec is not None and not never_ran and spec.deployment.on_failure.action == "none") or (never_ran and not _was_proven(draft, attempt)):
+    if (spec is not None and not never_ran and spec.deployment.on_failure.action == "none") or (
+        never_ran and not _was_proven(draft, attempt)
+    ):
         halt(draft, reason, cause)
     else:
         _count_failure(draft, attempt, spec)
@@ -197,10 +201,11 @@ def can_roll_back(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> bool:
     return spec is None or spec.deployment.rollback.enabled
 
 
-def refuse(draft: Draft, attempt: Attempt, reason: str, cause: str) -> None:
+def refuse(draft: Draft, reason: str, cause: str) -> None:
     """Give up the desired revision; the stable one becomes the target, from the state that it left behind."""
     desired, stable = draft.status.desired, draft.status.stable
-    assert desired is not None and stable is not None
+    assert desired is not None
+    assert stable is not None
     draft.set(
         refused=RefusedRevision(
             number=desired.number,

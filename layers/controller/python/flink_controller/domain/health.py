@@ -30,9 +30,9 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     if is_healthy(attempt, draft.now, stabilization):
         _prove(draft)
         return
-    deadline = attempt.created_at + timedelta(seconds=rollback.deadline_seconds)
+    deadline = proof_deadline(attempt, rollback)
     if draft.now >= deadline and handover.can_roll_back(draft, attempt, spec):
-        handover.refuse(draft, attempt, "NotHealthy", unhealthy_because(attempt))
+        handover.refuse(draft, "NotHealthy", unhealthy_because(attempt))
         return
     if draft.now < deadline:
         draft.look(deadline)
@@ -43,6 +43,11 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
         draft.look(settled + stabilization)
     else:
         draft.look(draft.now + TASKS_LOOK)
+
+
+def proof_deadline(attempt: Attempt, rollback: Rollback) -> datetime:
+    """Say when a live attempt must be healthy. Time in which nobody could see it does not count against it."""
+    return (attempt.live_at or attempt.submitted_at) + timedelta(seconds=rollback.deadline_seconds)
 
 
 def is_healthy(attempt: Attempt, now: datetime, stabilization: timedelta) -> bool:
@@ -69,6 +74,8 @@ def _prove(draft: Draft) -> None:
     assert target is not None
     is_back = refused is not None and desired is not None and refused.number == desired.number
     if is_back and before is not None and before.number == target.number:
-        draft.event("RolledBack", f"revision {target.number} runs again; revision {desired.number if desired else 0} was refused")
+        draft.event(
+            "RolledBack", f"revision {target.number} runs again; revision {desired.number if desired else 0} was refused"
+        )
     else:
         draft.event("Stable", f"revision {target.number} is healthy")

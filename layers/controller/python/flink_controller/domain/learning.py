@@ -52,7 +52,7 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     if checkpoints is not None:
         draft.set_attempt(
             is_checkpointed=checkpoints.is_enabled,
-            has_completed_checkpoint=attempt.has_completed_checkpoint or checkpoints.completed_count > 0,
+            has_completed_checkpoint=attempt.has_completed_checkpoint or checkpoints.completed is not None,
             retains_state=not checkpoints.deletes_on_cancellation,
         )
 

@@ -25,7 +25,14 @@ class Lifecycle(StrEnum):
     DELETED = "DELETED"
 
 
-_WAITS_BEFORE_FIRST = {"ArtifactMissing", "SignatureMissing", "ClusterUnknown", "ClusterUnreachable", "Quarantine", "StateForbidden"}
+_WAITS_BEFORE_FIRST = {
+    "ArtifactMissing",
+    "SignatureMissing",
+    "ClusterUnknown",
+    "ClusterUnreachable",
+    "Quarantine",
+    "StateForbidden",
+}
 """Waits that say WAITING while nothing was ever submitted."""
 _REFUSALS = {"SignatureInvalid", "KeyUnknown", "KeyNotAllowed", "KeyRevoked", "NotAJar", "ArtifactRefused", "DigestDenied"}
 """Verdicts on an artifact that say FAILED while nothing was ever submitted."""
@@ -66,7 +73,9 @@ def _running(status: JobStatus) -> Lifecycle:
     if attempt is None:
         return _before_first(status) if status.waiting is not None else Lifecycle.DEPLOYING
     at_target = target is not None and attempt.revision == target.number and attempt.phase is AttemptPhase.LIVE
-    if at_target and status.operation is None or (at_target and status.operation and status.operation.purpose == "savepoint"):
+    if (at_target and status.operation is None) or (
+        at_target and status.operation and status.operation.purpose == "savepoint"
+    ):
         if not attempt.is_proven:
             return Lifecycle.ROLLING_BACK if is_back else Lifecycle.DEPLOYED
         return Lifecycle.ROLLED_BACK if is_back else Lifecycle.STABLE

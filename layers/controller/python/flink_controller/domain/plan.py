@@ -139,7 +139,9 @@ class Draft:
             type="Warning" if warning else "Normal",
             reason=reason,
             message=bounded(message),
-            revision=running.number if running is not None and running is not self.status.desired else _number(self.status.desired),
+            revision=running.number
+            if running is not None and running is not self.status.desired
+            else _number(self.status.desired),
             attempt=None if attempt is None else attempt.number,
         )
         last = self.status.last_event

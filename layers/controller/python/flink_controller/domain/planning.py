@@ -35,7 +35,6 @@ from flink_controller.domain.observation import (
     Refused,
     TriggerCompleted,
     TriggerFailed,
-    TriggerInProgress,
     TriggerUnknown,
 )
 from flink_controller.domain.plan import Draft, Facts, Plan, bounded, living, target_of, wants_running
@@ -86,7 +85,7 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
 
 
 def _step(draft: Draft) -> Action | None:
-    observation, attempt = draft.facts.observation, living(draft.status)
+    observation = draft.facts.observation
     if observation.is_paused:
         draft.wait("Paused", "the controller is paused for this job; it is only watched", draft.now + BLOCKED_LOOK)
         return None
@@ -106,9 +105,14 @@ def _step(draft: Draft) -> Action | None:
         if not job.state.is_terminal:
             return _cancel_leftover(draft, job)
     draft.set(leftover=None)
-    if attempt is None:
-        return _at_rest(draft)
-    if attempt.cluster != observation.cluster.name:
+    attempt = living(draft.status)
+    return _at_rest(draft) if attempt is None else _with_attempt(draft, attempt, observation.cluster)
+
+
+def _with_attempt(draft: Draft, attempt: Attempt, cluster: Cluster) -> Action | None:
+    """Go on with the attempt that is not known to be dead."""
+    assert draft.seen is not None
+    if attempt.cluster != cluster.name:
         draft.look(draft.now)
         return None
     if draft.job(attempt.flink_job_id) is None and draft.seen.incarnation is None:
@@ -138,7 +142,11 @@ def _without_cluster(draft: Draft) -> Action | None:
         return _abandon(draft)
     name = draft.status.cluster if attempt is None else attempt.cluster
     if name or draft.status.desired is not None:
-        draft.wait("ClusterUnknown", f"no cluster {name} is registered; an operator adds it with flinkctl cluster add {name}", draft.now + BLOCKED_LOOK)
+        draft.wait(
+            "ClusterUnknown",
+            f"no cluster {name} is registered; an operator adds it with flinkctl cluster add {name}",
+            draft.now + BLOCKED_LOOK,
+        )
     return None
 
 
@@ -191,7 +199,8 @@ def _cancel_leftover(draft: Draft, job: JobSeen) -> Action | None:
 def _is_in_question(draft: Draft, attempt: Attempt) -> bool:
     """Whether an absence may mean a restart of the JobManager rather than an end."""
     seen, cluster = draft.seen, draft.facts.observation.cluster
-    assert seen is not None and cluster is not None
+    assert seen is not None
+    assert cluster is not None
     if draft.job(attempt.flink_job_id) is not None:
         return False
     return seen.incarnation != attempt.incarnation or (cluster.high_availability and attempt.phase is AttemptPhase.LIVE)
@@ -200,7 +209,9 @@ def _is_in_question(draft: Draft, attempt: Attempt) -> bool:
 def _quarantine(draft: Draft, attempt: Attempt) -> Action | None:
     """Wait until neither an orphan nor a late submit of the attempt can live: first void its jars, then count."""
     seen, cluster, findings = draft.seen, draft.facts.observation.cluster, draft.facts.findings
-    assert seen is not None and seen.incarnation is not None and cluster is not None
+    assert seen is not None
+    assert seen.incarnation is not None
+    assert cluster is not None
     quarantine, wait = draft.status.quarantine, draft.facts.policy.quarantine(cluster.heartbeat_timeout_s)
     if quarantine is None or quarantine.incarnation != seen.incarnation:
         if findings.cleared != seen.incarnation:
@@ -234,20 +245,21 @@ def _submitting(draft: Draft, attempt: Attempt) -> Action | None:
     if not is_wanted or attempt.refusal is not None:
         return _burn(draft, attempt)
     if attempt.is_unsent and not isinstance(answer, NotSent):
-        return _resend(draft, attempt)
+        return _resend(draft)
     again_at = attempt.submitted_at + draft.facts.policy.submit_timeout
     if draft.now >= again_at:
-        return _resend(draft, attempt)
+        return _resend(draft)
     cause = answer.cause if isinstance(answer, NoAnswer | NotSent) else "not listed yet"
     draft.wait("SubmitPending", f"{attempt.flink_job_id}: {cause}", again_at)
     draft.look(draft.now + (RESEND if attempt.is_unsent else _poll(draft.now - attempt.submitted_at)))
     return None
 
 
-def _resend(draft: Draft, attempt: Attempt) -> Action | None:
+def _resend(draft: Draft) -> Action | None:
     """Post the same id again: Flink refuses it if the first has arrived."""
     running, cluster = draft.status.running, draft.facts.observation.cluster
-    assert running is not None and cluster is not None
+    assert running is not None
+    assert cluster is not None
     ready = _ready_to_submit(draft, running)
     if not isinstance(ready, bool):
         return ready
@@ -285,7 +297,7 @@ def _live(draft: Draft, attempt: Attempt) -> Action | None:
     if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
         return _continue_stop(draft, attempt, operation)
     if operation is not None:
-        action = _continue_savepoint(draft, attempt, operation)
+        action = _continue_savepoint(draft, operation)
         if action is not None:
             return action
     match draft.status.desired_state:
@@ -300,13 +312,13 @@ def _live(draft: Draft, attempt: Attempt) -> Action | None:
         return _steady(draft, attempt)
     running = draft.status.running
     if running is not None and classify(running, target) <= SpecChange.IGNORE:
-        _relabel(draft, attempt, running, target)
+        _relabel(draft, running, target)
         return _steady(draft, _current(draft))
     is_back = draft.status.refused is not None
     return _stop(draft, attempt, "rollback" if is_back else "upgrade")
 
 
-def _relabel(draft: Draft, attempt: Attempt, running: RevisionRef, target: RevisionRef) -> None:
+def _relabel(draft: Draft, running: RevisionRef, target: RevisionRef) -> None:
     """The running job already is what the target asks for: only its name changes."""
     if draft.status.stable is not None and draft.status.stable.number == running.number:
         draft.set(stable=target)
@@ -421,13 +433,13 @@ def _continue_stop(draft: Draft, attempt: Attempt, operation: Operation) -> Acti
     operation = draft.status.operation or operation
     if operation.last_failure is not None:
         return _retry_stop(draft, attempt, operation, spec, deadline)
-    if isinstance(trigger, TriggerUnknown | None) and not isinstance(answer, NoAnswer):
-        if draft.now >= operation.requested_at + RESEND or isinstance(answer, NotSent):
-            draft.set(operation=operation.model_copy(update={"requested_at": draft.now}))
-            return StopWithSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
-    if isinstance(trigger, TriggerInProgress) and draft.now >= deadline:
+    is_due = draft.now >= operation.requested_at + RESEND
+    if is_due and isinstance(trigger, TriggerUnknown | None):
+        draft.set(operation=operation.model_copy(update={"requested_at": draft.now}))
+        return StopWithSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
+    if draft.now >= deadline and _may_cancel(attempt, operation, spec):
         _failed_savepoint(draft, operation, f"not complete after {spec.deployment.savepoint_timeout_seconds} s")
-        return _retry_stop(draft, attempt, draft.status.operation or operation, spec, deadline)
+        return _fall_back(draft, attempt, operation)
     draft.look(draft.now + _poll(draft.now - operation.requested_at))
     return None
 
@@ -438,23 +450,38 @@ def _failed_savepoint(draft: Draft, operation: Operation, cause: str) -> None:
 
 
 def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobSpec, deadline: datetime) -> Action | None:
-    """A savepoint failed and the job is alive: try again, fall back to its newest checkpoint, or wait; never without state."""
+    """A savepoint failed and the job is alive: try again, fall back to its newest checkpoint, or wait; never without state.
+
+    A new stop is sent only after the last one has ended: two at once fail each other and take the job with them (measured).
+    """
     job = draft.job(attempt.flink_job_id)
     assert operation.last_failure is not None
-    is_deleting = operation.purpose == "delete"
-    may_cancel = _has_state(attempt) and (is_deleting or spec.deployment.savepoint_fallback == "last-state")
     is_hopeless = job is None or not job.is_processing or attempt.is_checkpointed is False
-    if (draft.now >= deadline and is_deleting) or (may_cancel and (is_hopeless or draft.now >= deadline)):
-        cancel = _operation(draft, OperationKind.CANCEL, attempt.flink_job_id, operation.purpose)
-        draft.set(operation=cancel.model_copy(update={"started_at": operation.started_at}))
-        if not _has_state(attempt):
-            draft.event("NoNewerStateKept", "cancelled at the deadline of its delete without a savepoint", warning=True)
-        return Cancel(attempt.flink_job_id)
+    is_over = (is_hopeless and _has_state(attempt)) or draft.now >= deadline
+    if is_over and _may_cancel(attempt, operation, spec):
+        return _fall_back(draft, attempt, operation)
     again_at = operation.requested_at + min(RETRY_STOP * 2 ** min(operation.failures - 1, 5), timedelta(minutes=5))
     draft.wait("SavepointFailed", operation.last_failure, again_at)
     if draft.now < again_at:
         return None
-    return _request_stop(draft, attempt, spec, operation.purpose, started_at=operation.started_at, failures=operation.failures)
+    return _request_stop(
+        draft, attempt, spec, operation.purpose, started_at=operation.started_at, failures=operation.failures
+    )
+
+
+def _may_cancel(attempt: Attempt, operation: Operation, spec: JobSpec) -> bool:
+    """Whether a stop that does not succeed may become a cancel: a delete always, the rest only if state stays behind."""
+    if operation.purpose == "delete":
+        return True
+    return _has_state(attempt) and spec.deployment.savepoint_fallback == "last-state"
+
+
+def _fall_back(draft: Draft, attempt: Attempt, operation: Operation) -> Action:
+    cancel = _operation(draft, OperationKind.CANCEL, attempt.flink_job_id, operation.purpose)
+    draft.set(operation=cancel.model_copy(update={"started_at": operation.started_at}))
+    if not _has_state(attempt):
+        draft.event("NoNewerStateKept", "cancelled at the deadline of its delete without a savepoint", warning=True)
+    return Cancel(attempt.flink_job_id)
 
 
 # Savepoints of a running job
@@ -467,7 +494,7 @@ def _savepoint(draft: Draft, attempt: Attempt, spec: JobSpec) -> Action:
     return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
 
 
-def _continue_savepoint(draft: Draft, attempt: Attempt, operation: Operation) -> Action | None:
+def _continue_savepoint(draft: Draft, operation: Operation) -> Action | None:
     assert draft.seen is not None
     trigger, answer = draft.seen.trigger, draft.facts.findings.answer
     match trigger:
@@ -534,7 +561,8 @@ def _start(draft: Draft) -> Action | None:
     if not ready:
         return None
     spec, cluster, staged = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged
-    assert spec is not None and cluster is not None
+    assert spec is not None
+    assert cluster is not None
     if staged is None:
         return None
     number = draft.status.attempt_counter + 1
@@ -572,7 +600,8 @@ def _ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     Returns what to do first; True when all is ready; False when the draft says what is waited for.
     """
     spec, cluster, seen, findings = draft.spec_of(target), draft.facts.observation.cluster, draft.seen, draft.facts.findings
-    assert cluster is not None and seen is not None
+    assert cluster is not None
+    assert seen is not None
     if spec is None:
         return _load(draft, target) or False
     attempt = draft.status.attempt
@@ -589,7 +618,8 @@ def _ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     if life is None:
         draft.wait("ClusterRestarting", "the JobManager restarted during this look", draft.now + timedelta(seconds=1))
         return False
-    if attempt is not None and attempt.cluster == cluster.name and attempt.incarnation != life and findings.cleared != life:
+    is_here = attempt is not None and attempt.cluster == cluster.name
+    if attempt is not None and is_here and life not in {attempt.incarnation, findings.cleared}:
         return DeleteStaleJars(life)
     if findings.staging_refused is not None:
         draft.wait(findings.staging_refused.reason, findings.staging_refused.message, draft.now + BLOCKED_LOOK)
@@ -629,7 +659,9 @@ def _state_fault(draft: Draft, spec: JobSpec, cluster: Cluster) -> str | None:
         return None
     if destination.checkpoint_root.startswith("s3://") and attempt.checkpoint_root.startswith("s3://"):
         return None
-    return f"cluster {destination.name} cannot read {attempt.checkpoint_root}, where the job's state lies; both must use s3://"
+    return (
+        f"cluster {destination.name} cannot read {attempt.checkpoint_root}, where the job's state lies; both must use s3://"
+    )
 
 
 # Small things
@@ -637,14 +669,16 @@ def _state_fault(draft: Draft, spec: JobSpec, cluster: Cluster) -> str | None:
 
 def _load(draft: Draft, revision: RevisionRef) -> LoadRevision | None:
     if revision.number in draft.facts.findings.revisions:
-        draft.wait("RevisionMissing", f"revision {revision.number} is not on record any more; write the spec again", draft.now + BLOCKED_LOOK)
+        draft.wait(
+            "RevisionMissing",
+            f"revision {revision.number} is not on record any more; write the spec again",
+            draft.now + BLOCKED_LOOK,
+        )
         return None
     return LoadRevision(revision.number)
 
 
-def _operation(
-    draft: Draft, kind: OperationKind, job: str, purpose: str, *, spec: JobSpec | None = None
-) -> Operation:
+def _operation(draft: Draft, kind: OperationKind, job: str, purpose: str, *, spec: JobSpec | None = None) -> Operation:
     sequence = draft.status.operation_counter + 1
     draft.set(operation_counter=sequence)
     directory = ""
@@ -678,7 +712,7 @@ def _same_revision(draft: Draft, attempt: Attempt, target: RevisionRef) -> bool:
     running = draft.status.running
     if running is None or classify(running, target) > SpecChange.IGNORE:
         return False
-    _relabel(draft, attempt, running, target)
+    _relabel(draft, running, target)
     return True
 
 

@@ -197,12 +197,20 @@ class _Asked:
             state, origin, outputs = self._state_at_rest()
             told = f"starts again from {origin}" if origin else "starts again, without state"
         if self.after.is_completed:
-            return self._say(Step.NOTHING, "the job has finished; flinkctl restart, or a change of the spec, starts it again")
+            return self._say(
+                Step.NOTHING, "the job has finished; flinkctl restart, or a change of the spec, starts it again"
+            )
         if self.after.halted is not None:
             return self._say(
-                Step.NOTHING, f"the job stays FAILED ({self.after.halted}) until what makes a revision changes, or flinkctl restart"
+                Step.NOTHING,
+                f"the job stays FAILED ({self.after.halted}) until what makes a revision changes, or flinkctl restart",
             )
-        more: dict[str, Any] = {"state": state, "starts_from": origin, "outputs": outputs, "outputs_because": self._because(outputs)}
+        more: dict[str, Any] = {
+            "state": state,
+            "starts_from": origin,
+            "outputs": outputs,
+            "outputs_because": self._because(outputs),
+        }
         if waits is not None:
             return self._say(Step.WAIT, f"the job {told}, once there is what it waits for: {waits}", waits_for=waits, **more)
         return self._say(Step.DEPLOY, f"the job {told}", **more)
@@ -215,7 +223,9 @@ class _Asked:
         if new and change > SpecChange.IGNORE:
             return self._upgrade(alive, change, waits)
         wants_restart = deployment.restart_nonce is not None and deployment.restart_nonce != self.before.restart_nonce
-        wants_savepoint = deployment.savepoint_nonce is not None and deployment.savepoint_nonce != self.before.savepoint_nonce
+        wants_savepoint = (
+            deployment.savepoint_nonce is not None and deployment.savepoint_nonce != self.before.savepoint_nonce
+        )
         if wants_restart:
             return self._restarted(Step.RESTART, "the job is restarted", alive, change, waits)
         if wants_savepoint:
@@ -226,7 +236,9 @@ class _Asked:
                 starts_from=self._new_savepoint(),
             )
         if waits is not None:
-            return self._say(Step.WAIT, f"what runs is left alone until there is {waits}", change=change.name, waits_for=waits)
+            return self._say(
+                Step.WAIT, f"what runs is left alone until there is {waits}", change=change.name, waits_for=waits
+            )
         if new or change is SpecChange.IGNORE:
             return self._say(Step.TAKE_OVER, "taken over without touching the running job", change=change.name)
         return self._say(Step.NOTHING, "nothing: what runs already is what the spec asks for", change=change.name)
@@ -242,7 +254,11 @@ class _Asked:
         notes = []
         if self.spec.deployment.upgrade_mode is UpgradeMode.BLUE_GREEN:
             notes.append("blue-green has no effect in this version; the upgrade is made as with upgrade_mode savepoint")
-        if state is State.KEPT and outputs is Outputs.NOT_REPEATED and self.spec.deployment.savepoint_fallback == "last-state":
+        if (
+            state is State.KEPT
+            and outputs is Outputs.NOT_REPEATED
+            and self.spec.deployment.savepoint_fallback == "last-state"
+        ):
             notes.append(
                 "should no savepoint be possible in time, the newest checkpoint serves, and what was written since is repeated"
             )
@@ -319,4 +335,3 @@ def _at(document: Any, path: str) -> Any:
             return None
         document = document.get(part)
     return document
-

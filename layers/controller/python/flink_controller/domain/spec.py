@@ -104,9 +104,14 @@ class Restore(_Part):
     """A wish to start from another place, once per nonce."""
 
     from_: StatePath | None = Field(
-        None, alias="from", description="Savepoint or checkpoint to start from.", json_schema_extra={"change": "NONE", "treatment": "pending"}
+        None,
+        alias="from",
+        description="Savepoint or checkpoint to start from.",
+        json_schema_extra={"change": "NONE", "treatment": "pending"},
     )
-    nonce: Nonce | None = spec_field(None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one restore.")
+    nonce: Nonce | None = spec_field(
+        None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one restore."
+    )
 
 
 class Rollback(_Part):
@@ -122,9 +127,15 @@ class Rollback(_Part):
 class OnFailure(_Part):
     """What to do when Flink has given up on a running job."""
 
-    action: Literal["restart", "rollback", "none"] = spec_field("restart", change=IGNORE, doc="restart from the newest state, rollback, or none.")
-    limit: int = spec_field(5, change=IGNORE, ge=0, le=1000, doc="Restarts until the job was stable again; then it is FAILED.")
-    backoff_seconds: Seconds = spec_field(30, change=IGNORE, doc="Wait before the first restart; doubled each time, an hour at most.")
+    action: Literal["restart", "rollback", "none"] = spec_field(
+        "restart", change=IGNORE, doc="restart from the newest state, rollback, or none."
+    )
+    limit: int = spec_field(
+        5, change=IGNORE, ge=0, le=1000, doc="Restarts until the job was stable again; then it is FAILED."
+    )
+    backoff_seconds: Seconds = spec_field(
+        30, change=IGNORE, doc="Wait before the first restart; doubled each time, an hour at most."
+    )
 
 
 class Deployment(_Part):
@@ -132,7 +143,9 @@ class Deployment(_Part):
 
     parallelism: int = spec_field(1, change=RESCALE, ge=1, le=32_768, doc="Parallelism of the job.")
     checkpoint_interval: Milliseconds | None = spec_field(
-        60_000, change=UPGRADE, doc="Time between checkpoints, ms; null leaves it to the cluster. Code that sets its own wins."
+        60_000,
+        change=UPGRADE,
+        doc="Time between checkpoints, ms; null leaves it to the cluster. Code that sets its own wins.",
     )
     savepoint_path: StatePath = spec_field(
         "savepoints", change=IGNORE, doc="Directory of this job's savepoints, below the cluster's root and the namespace."
@@ -145,7 +158,9 @@ class Deployment(_Part):
     upgrade_mode: UpgradeMode = spec_field(
         UpgradeMode.SAVEPOINT, change=IGNORE, doc="savepoint, last-state, stateless or blue-green.", strict=False
     )
-    allow_non_restored_state: bool = spec_field(False, change=IGNORE, doc="Whether state of removed operators may be dropped.")
+    allow_non_restored_state: bool = spec_field(
+        False, change=IGNORE, doc="Whether state of removed operators may be dropped."
+    )
     initial_savepoint_path: StatePath | None = spec_field(
         None, change=NONE, doc="Where the very first attempt starts from; later changes are refused."
     )
@@ -175,14 +190,20 @@ class Resources(_Part):
     cpu_cores: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0)] | None = spec_field(
         None, change=IGNORE, treatment=PENDING, doc="Cores that TaskManagers must have."
     )
-    network_memory: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Network memory that TaskManagers must have.")
+    network_memory: Memory | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Network memory that TaskManagers must have."
+    )
 
 
 class Security(_Part):
     """What the job needs of the cluster's connection, and of its artifact."""
 
-    kerberos_principal: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Principal that the cluster must use.")
-    ssl_enabled: bool | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="True: the cluster's REST must be TLS; null asks nothing.")
+    kerberos_principal: ShortText | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Principal that the cluster must use."
+    )
+    ssl_enabled: bool | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="True: the cluster's REST must be TLS; null asks nothing."
+    )
     artifact_verification: bool = spec_field(True, change=IGNORE, doc="Must be true: unsigned artifacts are never deployed.")
 
     @field_validator("artifact_verification")
@@ -196,7 +217,9 @@ class Security(_Part):
 class Monitoring(_Part):
     """What is watched, and who is told."""
 
-    metrics_port: int | None = spec_field(None, change=IGNORE, treatment=PENDING, ge=1, le=65_535, doc="Port of the cluster's metrics reporter.")
+    metrics_port: int | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, ge=1, le=65_535, doc="Port of the cluster's metrics reporter."
+    )
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] | None = spec_field(
         None, change=UPGRADE, doc="Handed to the program as global job parameter log_level; sets no logger."
     )
@@ -218,12 +241,22 @@ class BatchConfig(_Part):
 
     cron: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Five fields, or @daily and its like.")
     timezone: ShortText = spec_field("UTC", change=IGNORE, treatment=PENDING, doc="IANA time zone of the schedule.")
-    max_runs: Annotated[int, Field(ge=1)] | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Runs in all; null: no limit.")
-    ttl_seconds: Seconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="A run that takes longer is stopped.")
+    max_runs: Annotated[int, Field(ge=1)] | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Runs in all; null: no limit."
+    )
+    ttl_seconds: Seconds | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="A run that takes longer is stopped."
+    )
     cleanup_on_completion: bool = spec_field(False, change=IGNORE, treatment=PENDING, doc="Remove what only a run needed.")
-    overlap_policy: Literal["forbid", "allow", "replace", "queue_one"] = spec_field("forbid", change=IGNORE, treatment=PENDING, doc="What a due run does while another is active.")
-    starting_deadline_seconds: Seconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="A run that cannot start by then is missed.")
-    missed_run_policy: Literal["skip", "run_latest", "run_all"] = spec_field("run_latest", change=IGNORE, treatment=PENDING, doc="What follows an outage.")
+    overlap_policy: Literal["forbid", "allow", "replace", "queue_one"] = spec_field(
+        "forbid", change=IGNORE, treatment=PENDING, doc="What a due run does while another is active."
+    )
+    starting_deadline_seconds: Seconds | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="A run that cannot start by then is missed."
+    )
+    missed_run_policy: Literal["skip", "run_latest", "run_all"] = spec_field(
+        "run_latest", change=IGNORE, treatment=PENDING, doc="What follows an outage."
+    )
     backoff_limit: int = spec_field(0, change=IGNORE, treatment=PENDING, ge=0, le=100, doc="Retries of a failed run.")
     run_now: RunNow = spec_field(RunNow, change=NONE, treatment=PENDING, doc="What `flinkctl run --now` writes.")
 
@@ -238,20 +271,38 @@ class SavepointRetention(_Part):
 class StreamConfig(_Part):
     """How a streaming job checkpoints."""
 
-    savepoint_trigger_interval: Milliseconds | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Time between periodic savepoints, ms.")
-    checkpoint_timeout: Milliseconds | None = spec_field(None, change=UPGRADE, doc="A checkpoint that takes longer fails, ms.")
-    min_pause_between_checkpoints: Annotated[int, Field(ge=0, le=_DURATION_MS_MAX)] | None = spec_field(None, change=UPGRADE, doc="Least time between two checkpoints, ms.")
-    max_concurrent_checkpoints: int | None = spec_field(None, change=UPGRADE, ge=1, le=1000, doc="Checkpoints under way at once.")
-    savepoint_retention: SavepointRetention = spec_field(SavepointRetention, change=IGNORE, treatment=PENDING, doc="Which savepoints are kept.")
+    savepoint_trigger_interval: Milliseconds | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Time between periodic savepoints, ms."
+    )
+    checkpoint_timeout: Milliseconds | None = spec_field(
+        None, change=UPGRADE, doc="A checkpoint that takes longer fails, ms."
+    )
+    min_pause_between_checkpoints: Annotated[int, Field(ge=0, le=_DURATION_MS_MAX)] | None = spec_field(
+        None, change=UPGRADE, doc="Least time between two checkpoints, ms."
+    )
+    max_concurrent_checkpoints: int | None = spec_field(
+        None, change=UPGRADE, ge=1, le=1000, doc="Checkpoints under way at once."
+    )
+    savepoint_retention: SavepointRetention = spec_field(
+        SavepointRetention, change=IGNORE, treatment=PENDING, doc="Which savepoints are kept."
+    )
 
 
 class Advanced(_Part):
     """Settings for experts."""
 
-    classloader_resolve_order: Literal["parent-first", "child-first"] | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's.")
-    classloader_cache_mode: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's.")
-    network_buffer_timeout: Annotated[int, Field(ge=-1, le=_DURATION_MS_MAX)] | None = spec_field(None, change=UPGRADE, doc="Longest wait before a network buffer is flushed, ms.")
-    taskmanager_heap_size: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Heap that TaskManagers must have.")
+    classloader_resolve_order: Literal["parent-first", "child-first"] | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's."
+    )
+    classloader_cache_mode: ShortText | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's."
+    )
+    network_buffer_timeout: Annotated[int, Field(ge=-1, le=_DURATION_MS_MAX)] | None = spec_field(
+        None, change=UPGRADE, doc="Longest wait before a network buffer is flushed, ms."
+    )
+    taskmanager_heap_size: Memory | None = spec_field(
+        None, change=IGNORE, treatment=PENDING, doc="Heap that TaskManagers must have."
+    )
 
 
 class JobSpec(_Part):
@@ -262,14 +313,22 @@ class JobSpec(_Part):
         Annotated[str, StringConstraints(min_length=1, max_length=63)], Annotated[str, StringConstraints(max_length=256)]
     ] = spec_field({}, change=IGNORE, max_length=64, doc="Free text for people and tools.")
     job_type: JobType = spec_field(change=REDEPLOY, strict=False, doc="stream or batch.")
-    cluster: Annotated[str, StringConstraints(max_length=63)] = spec_field("default", change=REDEPLOY, doc="Name of a registered cluster.")
-    state: DesiredState = spec_field(DesiredState.RUNNING, change=NONE, strict=False, doc="running or suspended.")
-    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = spec_field(change=UPGRADE, doc="Key in the artifact bucket.")
-    artifact_type: ArtifactType | None = spec_field(None, change=UPGRADE, strict=False, doc="jar, pyflink or sql; inferred from the suffix.")
-    artifact_signature: str | None = spec_field(None, change=IGNORE, doc="Pin: sha256: and the digest of exactly the bytes to run.")
-    entry_class: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$", max_length=512)] | None = spec_field(
-        None, change=UPGRADE, doc="Main class; the jar's manifest names it otherwise."
+    cluster: Annotated[str, StringConstraints(max_length=63)] = spec_field(
+        "default", change=REDEPLOY, doc="Name of a registered cluster."
     )
+    state: DesiredState = spec_field(DesiredState.RUNNING, change=NONE, strict=False, doc="running or suspended.")
+    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = spec_field(
+        change=UPGRADE, doc="Key in the artifact bucket."
+    )
+    artifact_type: ArtifactType | None = spec_field(
+        None, change=UPGRADE, strict=False, doc="jar, pyflink or sql; inferred from the suffix."
+    )
+    artifact_signature: str | None = spec_field(
+        None, change=IGNORE, doc="Pin: sha256: and the digest of exactly the bytes to run."
+    )
+    entry_class: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$", max_length=512)] | None
+    ) = spec_field(None, change=UPGRADE, doc="Main class; the jar's manifest names it otherwise.")
     deployment: Deployment = spec_field(Deployment, change=IGNORE, doc="How the job runs and changes.")
     resources: Resources = spec_field(Resources, change=IGNORE, doc="What it needs of the cluster.")
     security: Security = spec_field(Security, change=IGNORE, doc="What it needs of the connection.")
@@ -278,7 +337,8 @@ class JobSpec(_Part):
         (), change=UPGRADE, strict=False, max_length=256, doc="Arguments of the program."
     )
     env_vars: Mapping[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")], Annotated[str, StringConstraints(max_length=4096)]
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")],
+        Annotated[str, StringConstraints(max_length=4096)],
     ] = spec_field({}, change=UPGRADE, max_length=128, doc="Global job parameters; no process environment.")
     batch_config: BatchConfig = spec_field(BatchConfig, change=IGNORE, doc="When a batch job runs.")
     stream_config: StreamConfig = spec_field(StreamConfig, change=IGNORE, doc="How a streaming job checkpoints.")
@@ -294,7 +354,9 @@ class JobSpec(_Part):
     @classmethod
     def _names_a_cluster(cls, text: str) -> str:
         if not NAME.fullmatch(text):
-            raise ValueError("a cluster is named by lower-case letters, digits and inner hyphens; a spec can carry no address")
+            raise ValueError(
+                "a cluster is named by lower-case letters, digits and inner hyphens; a spec can carry no address"
+            )
         return text
 
     @field_validator("artifact_path")
@@ -413,7 +475,9 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
         spec_hash=spec_hash,
         revision_hash=_digest(canonical_json(_part_of(spec, {change for change in SpecChange if change is not NONE}))),
         fingerprints={
-            change.name: _digest(canonical_json(_part_of(spec, {change})))[:16] for change in SpecChange if change is not NONE
+            change.name: _digest(canonical_json(_part_of(spec, {change})))[:16]
+            for change in SpecChange
+            if change is not NONE
         },
         warnings=tuple(sorted(_pending(item))),
     )

@@ -108,7 +108,7 @@ class Attempt(Value):
     """JobManager life that it was submitted to, or last seen in."""
     phase: AttemptPhase = AttemptPhase.SUBMITTING
     created_at: datetime
-    """When its first submit was decided on; the health deadline counts from here."""
+    """When its first submit was decided on."""
     submitted_at: datetime
     """When the last POST under its id was decided on."""
     is_unsent: bool = False

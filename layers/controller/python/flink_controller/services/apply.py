@@ -76,9 +76,7 @@ def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) ->
                 return NotSent(str(error))
             return gateway.submit(submit)
         case StopWithSavepoint():
-            return gateway.stop(
-                effect.flink_job_id, trigger_id=effect.trigger_id, target_directory=effect.target_directory
-            )
+            return gateway.stop(effect.flink_job_id, trigger_id=effect.trigger_id, target_directory=effect.target_directory)
         case TriggerSavepoint():
             return gateway.savepoint(
                 effect.flink_job_id, trigger_id=effect.trigger_id, target_directory=effect.target_directory

@@ -87,7 +87,9 @@ def observe(
         elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
         destination = clusters.get(elsewhere) if elsewhere != name else None
     except RejectedError as error:
-        return Observation(cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned)
+        return Observation(
+            cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned
+        )
     flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
     return Observation(
         cluster=cluster, flink=flink, destination=destination, artifact=artifacts.head, pinned=artifacts.pinned
@@ -143,9 +145,7 @@ def _ours(gateway: FlinkGateway, job_tag: str) -> dict[str, JobSeen]:
     return {job.flink_job_id: job for job in gateway.jobs() if attempt_number(job_tag, job.flink_job_id) is not None}
 
 
-def _with_details(
-    gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime
-) -> FlinkSeen:
+def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:
     attempt, operation = status.attempt, status.operation
     job = None if attempt is None else seen.jobs.get(attempt.flink_job_id)
     if attempt is None or job is None:

@@ -91,11 +91,13 @@ def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> O
     Raises:
         TransientError: a store or the queue does not answer; the wake-up should be delivered again.
     """
-    now = ports.clock.now()
+    now, length = ports.clock.now(), policy.function_timeout + LEASE_MARGIN
     try:
-        held = ports.statuses.acquire(job_id, owner=owner, now=now, until=now + policy.function_timeout + LEASE_MARGIN)
-    except LeaseTakenError:
-        ports.follow_ups.send(job_id, BUSY_DELAY)
+        held = ports.statuses.acquire(job_id, owner=owner, now=now, until=now + length)
+    except LeaseTakenError as taken:
+        left = max(taken.until - now, timedelta(0))
+        # A holder that lives is soon done; one that died is waited for in growing steps.
+        ports.follow_ups.send(job_id, min(max(length - left, BUSY_DELAY), max(left, BUSY_DELAY)))
         return Outcome.BUSY
     try:
         return _look(ports, policy, held)
@@ -152,11 +154,18 @@ def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded
     """Record an intent. Its effect comes after, never before."""
     stamped = status.model_copy(update={"updated_at": ports.clock.now()})
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
-    return ports.statuses.commit(held, unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at})), release=False)
+    return ports.statuses.commit(
+        held, unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at})), release=False
+    )
 
 
 def _finish(
-    ports: Ports, held: Held, status: JobStatus, recorded: JobStatus | None, unrecorded: _Unrecorded, planned: datetime | None
+    ports: Ports,
+    held: Held,
+    status: JobStatus,
+    recorded: JobStatus | None,
+    unrecorded: _Unrecorded,
+    planned: datetime | None,
 ) -> Outcome:
     now = ports.clock.now()
     is_unchanged = recorded is not None and status.model_copy(update={"updated_at": recorded.updated_at}) == recorded

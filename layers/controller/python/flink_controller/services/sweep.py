@@ -83,9 +83,7 @@ def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[st
     return [known.job_id for known in summaries if _disagrees(policy, known, ours, listed)]
 
 
-def _disagrees(
-    policy: Policy, known: StatusSummary, alive: dict[str, list[JobSeen]], listed: dict[str, JobSeen]
-) -> bool:
+def _disagrees(policy: Policy, known: StatusSummary, alive: dict[str, list[JobSeen]], listed: dict[str, JobSeen]) -> bool:
     if known.is_flagged_unreachable:
         return True
     if any(job.flink_job_id != known.flink_job_id for job in alive.get(tag(policy.controller_id, known.job_id), [])):
@@ -106,5 +104,9 @@ def _missed(ports: Ports, summaries: list[StatusSummary], segment: int) -> Itera
             yield job_id
     for known in summaries:
         is_expected = known.lifecycle not in {Lifecycle.DELETED.value, Lifecycle.DELETING.value}
-        if is_expected and zlib.crc32(known.job_id.encode()) % SEGMENTS == segment and ports.specs.read(known.job_id) is None:
+        if (
+            is_expected
+            and zlib.crc32(known.job_id.encode()) % SEGMENTS == segment
+            and ports.specs.read(known.job_id) is None
+        ):
             yield known.job_id

@@ -16,6 +16,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.signing import sign
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey, signed_text
@@ -68,7 +71,7 @@ class Fault:
     kind: FaultKind
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """A promise was broken; the message says which."""
 
 
@@ -86,9 +89,6 @@ class SigningKey:
 
 def demo_key() -> SigningKey:
     """Make an Ed25519 key, the same in every run."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     private = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"simulation").digest())
     private_pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -96,9 +96,7 @@ def demo_key() -> SigningKey:
     public_pem = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    key = TrustedKey(
-        key_id="demo", algorithm=KeyAlgorithm.ED25519, public_key=public_pem.decode(), namespaces=("default",)
-    )
+    key = TrustedKey(key_id="demo", algorithm=KeyAlgorithm.ED25519, public_key=public_pem.decode(), namespaces=("default",))
     return SigningKey(private_pem, key)
 
 
@@ -362,7 +360,9 @@ class World:
         if known is not None:
             for counter in ("attempt_counter", "operation_counter", "revision_counter"):
                 if getattr(status, counter) < getattr(known, counter) and self._would_commit(held):
-                    raise Violation(f"S5: {counter} goes back from {getattr(known, counter)} to {getattr(status, counter)}")
+                    raise ViolationError(
+                        f"S5: {counter} goes back from {getattr(known, counter)} to {getattr(status, counter)}"
+                    )
         if self._would_commit(held):
             self._intents |= set(_intents_of(status))
 
@@ -374,9 +374,11 @@ class World:
         """S9: an effect carries an identity that was recorded before."""
         if not name.startswith("flink[") or method not in {"submit", "stop", "savepoint", "cancel"}:
             return
-        identity = f"submit:{args[0].flink_job_id}" if method == "submit" else f"{method}:{kwargs.get('trigger_id') or args[0]}"
+        identity = (
+            f"submit:{args[0].flink_job_id}" if method == "submit" else f"{method}:{kwargs.get('trigger_id') or args[0]}"
+        )
         if identity not in self._intents:
-            raise Violation(f"S9: {identity} was not recorded before {name}")
+            raise ViolationError(f"S9: {identity} was not recorded before {name}")
 
     # Promises
 
@@ -385,10 +387,10 @@ class World:
         job_tag = tag(CONTROLLER, JOB)
         alive = [copy for twin in self.twins.values() for copy in twin.live_copies(job_tag)]
         if len(alive) > 1:
-            raise Violation(f"S1: {len(alive)} live copies: {alive}")
+            raise ViolationError(f"S1: {len(alive)} live copies: {alive}")
         for name, twin in self.twins.items():
             if twin.overlaps:
-                raise Violation(f"S1: {twin.overlaps[0]}")
+                raise ViolationError(f"S1: {twin.overlaps[0]}")
             for start in twin.history[self._checked.get(name, 0) :]:
                 self._check_start(start)
             self._checked[name] = len(twin.history)
@@ -398,13 +400,13 @@ class World:
             return
         versions = self.records.versions(BUCKET, KEY)
         if start.jar_sha256 not in {version.sha256 for version in versions if version.artifact is not None}:
-            raise Violation(f"S2: {start.jar_sha256[:12]} was started and never admitted")
+            raise ViolationError(f"S2: {start.jar_sha256[:12]} was started and never admitted")
         if self.stateless:
             return
         everything = [*self.storage.snapshots.values(), *self.storage.deleted.values()]
         origin = self._writer(start.restored_from)
         if origin in self.bad_jars and start.jar_sha256 not in self.bad_jars:
-            raise Violation("S3: started from the state of a refused revision")
+            raise ViolationError("S3: started from the state of a refused revision")
         good = [
             found.progress
             for found in everything
@@ -414,7 +416,9 @@ class World:
         ]
         best = max(good, default=0)
         if start.progress < best and start.jar_sha256 not in self.bad_jars:
-            raise Violation(f"S3: {start.flink_job_id} started at {start.progress} from {start.restored_from}; {best} was kept")
+            raise ViolationError(
+                f"S3: {start.flink_job_id} started at {start.progress} from {start.restored_from}; {best} was kept"
+            )
 
     def _writer(self, path: str | None) -> str | None:
         """Tell whose jar wrote a snapshot."""
@@ -423,7 +427,9 @@ class World:
         snapshot = self.storage.snapshots.get(path) or self.storage.deleted.get(path)
         if snapshot is None:
             return None
-        starts = [start for twin in self.twins.values() for start in twin.history if start.flink_job_id == snapshot.flink_job_id]
+        starts = [
+            start for twin in self.twins.values() for start in twin.history if start.flink_job_id == snapshot.flink_job_id
+        ]
         return starts[0].jar_sha256 if starts else None
 
     # What scenarios ask for
@@ -463,4 +469,16 @@ def _intents_of(status: JobStatus) -> Iterator[str]:
             yield f"{operation.kind}:{operation.flink_job_id}"
 
 
-__all__ = ["BUCKET", "CONTROLLER", "JOB", "KEY", "Crash", "Fault", "FaultKind", "Violation", "World", "jar_bytes", "spec_item"]
+__all__ = [
+    "BUCKET",
+    "CONTROLLER",
+    "JOB",
+    "KEY",
+    "Crash",
+    "Fault",
+    "FaultKind",
+    "ViolationError",
+    "World",
+    "jar_bytes",
+    "spec_item",
+]

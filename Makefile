@@ -1,0 +1,67 @@
+# One verb a target; continuous integration calls the same ones.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+
+.PHONY: help setup lint types layers test simulate infra lock local local-down demo deploy docs burn-jar clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## install everything under this folder (.venv, .cache)
+
+$(STAMP): .ci/requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 or newer is needed: install it, or name it with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old, Python 3.11 or newer is needed: name one with PYTHON=…" >&2; exit 1; }
+	@echo "setup: installing the locked Python packages into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' .ci/requirements.txt)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes .ci/requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: setup  ## ruff: style, bugs, security
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+layers: setup  ## the import rules of pyproject.toml
+	$(BIN)/lint-imports --no-cache
+
+test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
+	$(BIN)/python -m infra.local install
+	$(BIN)/pytest
+
+simulate: setup  ## every crash point of every story, with and without the lease
+	$(BIN)/python -m tests.simulation.enumerate
+
+infra: setup  ## synthesize the templates of dev and prod
+	$(BIN)/python -m pytest tests/infra
+
+lock: setup  ## lock the dependencies anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra cli --group dev --output-file .ci/requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
+
+local: setup  ## start AWS and Flink on this machine and deploy the controller there
+	@$(BIN)/python -m infra.local up
+
+local-down: setup  ## stop what `make local` started
+	@$(BIN)/python -m infra.local down
+
+demo: setup  ## show the main job on a real Flink: deploy, upgrade, counter intact
+	@$(BIN)/python -m infra.local.demo
+
+deploy: setup  ## deploy to the AWS account of the environment: make deploy ENVIRONMENT=dev
+	$(BIN)/python -m infra.local install --only cdk
+	.cache/node_modules/.bin/cdk deploy --context environment=$(or $(ENVIRONMENT),dev)
+
+burn-jar: setup  ## build the burn jar from its source
+	$(BIN)/python -m infra.local.burn_jar
+
+clean:  ## remove everything that was installed or built here
+	rm -rf $(VENV) .cache .local cdk.out
