@@ -93,7 +93,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console().print(table)
+    _print(table)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -103,15 +103,7 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(Text(name), _cell(value))
-    console().print(table)
-
-
-def console() -> Console:
-    """Give the console of this moment's stdout; colours only where a person watches."""
-    is_watched = sys.stdout.isatty()
-    return Console(
-        file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=False, width=None if is_watched else UNLIMITED_WIDTH
-    )
+    _print(table)
 
 
 def moment(value: datetime | None) -> str:
@@ -122,6 +114,15 @@ def moment(value: datetime | None) -> str:
 def short(digest: str | None) -> str:
     """Write the beginning of a digest."""
     return "" if not digest else digest[:12]
+
+
+def _print(table: Table) -> None:
+    """Print a table; colours and folding only where a person watches, and no line ends in blanks."""
+    is_watched = sys.stdout.isatty()
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else UNLIMITED_WIDTH)
+    with console.capture() as capture:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def _cell(value: object) -> Text:
