@@ -83,8 +83,7 @@ class FlinkConfig:
     @property
     def effective_rpc_port(self) -> int:
         """`rpc_port`, or the one derived from `rest_port`."""
-        derived = self.rest_port + RPC_OFFSET
-        return self.rpc_port or (derived if derived >= LOWEST_PORT else self.rest_port + 10_000)
+        return self.rpc_port or derived_rpc_port(self.rest_port)
 
     @property
     def network_mb(self) -> int:
@@ -332,6 +331,12 @@ class FlinkCluster:
                 "high-availability.cluster-id": f"/local-{config.rest_port}",
             }
         return {**options, **config.options}
+
+
+def derived_rpc_port(rest_port: int) -> int:
+    """Return the port between JobManager and TaskManager that goes with a REST port."""
+    derived = rest_port + RPC_OFFSET
+    return derived if derived >= LOWEST_PORT else rest_port + 10_000
 
 
 def stop_cluster(directory: Path) -> None:

@@ -20,7 +20,7 @@ from infra.local.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws, LocalAwsCo
 from infra.local.demo_key import DemoKey, ensure_demo_key
 from infra.local.deployment import Deployment
 from infra.local.errors import LocalStackError
-from infra.local.flink import FlinkCluster, FlinkConfig, S3Endpoint, cluster_is_running, stop_cluster
+from infra.local.flink import FlinkCluster, FlinkConfig, S3Endpoint, cluster_is_running, derived_rpc_port, stop_cluster
 from infra.local.processes import check_port, exclusive_use
 from infra.local.progress import Progress
 from infra.local.settings import CHECKOUT, LocalSettings
@@ -70,6 +70,7 @@ class LocalStack:
         self._progress = progress
         self._flink_directory = settings.directory / "flink"
         self._roots_file = settings.directory / "state-roots.json"
+        self._settings_file = settings.directory / "settings.json"
         self.toolchain = Toolchain(settings.cache_directory, environ, progress)
         self.aws = LocalAws(
             LocalAwsConfig(
@@ -84,6 +85,7 @@ class LocalStack:
         Raises:
             LocalStackError: something stands in the way; what this call started is stopped again.
         """
+        self._check_settings()
         if self.is_up():
             return
         with exclusive_use(self.settings.directory):
@@ -133,6 +135,7 @@ class LocalStack:
         Raises:
             LocalStackError: it cannot be installed or started.
         """
+        self._check_settings()
         if not self.aws.is_running():
             self._forget_aws()
             self.toolchain.ministack()
@@ -150,6 +153,7 @@ class LocalStack:
         Raises:
             LocalStackError: it cannot be installed or started.
         """
+        self._check_settings()
         home = self.toolchain.flink(self.settings.flink_version)
         if not cluster_is_running(self._flink_directory):
             roots = self._choose_roots(home)
@@ -211,7 +215,12 @@ class LocalStack:
         }
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """Return part, whether it runs, and where it is found."""
+        """Return part, whether it runs, and where it is found.
+
+        Raises:
+            LocalStackError: it runs with other settings than these.
+        """
+        self._check_settings()
         settings = self.settings
         aws = self.aws.is_running()
         flink = cluster_is_running(self._flink_directory)
@@ -234,12 +243,32 @@ class LocalStack:
         bucket: str = self._local_environment["state_buckets"][0]
         return bucket
 
+    def _check_settings(self) -> None:
+        """Refuse to mix two sets of settings in one folder, and remember them for the next command.
+
+        Raises:
+            LocalStackError: something runs there with other settings; the message names them.
+        """
+        wanted = {field: value for field, value in asdict(self.settings).items() if not isinstance(value, Path)}
+        if self.aws.is_running() or cluster_is_running(self._flink_directory):
+            used = json.loads(self._settings_file.read_text()) if self._settings_file.exists() else wanted
+            differing = [f"{field} {used.get(field)}, not {wanted[field]}" for field in wanted if used.get(field) != wanted[field]]
+            if differing:
+                raise LocalStackError(
+                    f"The local stack in {self.settings.directory} runs with other settings "
+                    f"({'; '.join(differing)}): stop it first, with `make local-down`."
+                )
+        self._settings_file.parent.mkdir(parents=True, exist_ok=True)
+        self._settings_file.write_text(json.dumps(wanted))
+
     def _check_ports(self) -> None:
         """Complain before anything is downloaded."""
         if not self.aws.is_running():
             check_port(self.settings.aws_port, "the AWS emulator", "AWS_PORT")
         if not cluster_is_running(self._flink_directory):
-            check_port(self.settings.flink_rest_port, "Flink's REST API", "FLINK_REST_PORT")
+            rest_port = self.settings.flink_rest_port
+            check_port(rest_port, "Flink's REST API", "FLINK_REST_PORT")
+            check_port(derived_rpc_port(rest_port), "Flink's JobManager", "FLINK_REST_PORT")
 
     def _install(self) -> None:
         """Download what is missing, all at the same time; what the machine lacks is found out first."""
