@@ -328,6 +328,8 @@ class FlinkCluster:
                 "high-availability.type": "zookeeper",
                 "high-availability.zookeeper.quorum": f"{LOOPBACK}:{config.zookeeper_port}",
                 "high-availability.storageDir": f"file://{config.directory / 'ha'}",
+                # A killed JobManager's successor leads when its session ends; 60 s is Flink's default.
+                "high-availability.zookeeper.client.session-timeout": "5000",
                 "high-availability.cluster-id": f"/local-{config.rest_port}",
             }
         return {**options, **config.options}

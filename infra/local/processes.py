@@ -23,6 +23,7 @@ from infra.local.errors import LocalStackError
 
 LOOPBACK: Final = "127.0.0.1"
 POLL_SECONDS: Final = 0.05
+PORT_GRACE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,16 +155,12 @@ def check_port(port: int, purpose: str, variable: str) -> None:
     Raises:
         LocalStackError: something listens there; the message names the variable that chooses another port.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port whose last connections are still fading away counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise LocalStackError(
-                f"Port {port} on {LOOPBACK}, needed for {purpose}, is in use: "
-                f"stop what listens there or set {variable} to another port."
-            ) from error
+    # A process that was just ended may hold its port a moment longer.
+    if not wait_until(lambda: _is_free(port), PORT_GRACE_SECONDS):
+        raise LocalStackError(
+            f"Port {port} on {LOOPBACK}, needed for {purpose}, is in use: "
+            f"stop what listens there or set {variable} to another port."
+        )
 
 
 @contextmanager
@@ -197,6 +194,17 @@ def free_port() -> int:
         return port
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose last connections are still fading away counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
 def _start_time(pid: int) -> str | None:
     """Return when the process started, or nothing if it does not run."""
     if sys.platform == "linux":
@@ -204,7 +212,9 @@ def _start_time(pid: int) -> str | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in "ZX" else fields[19]
+        # A process with threads counts as ended when the last of them has: until then its ports stay taken.
+        is_over = fields[0] in "ZX" and int(fields[17]) <= 1
+        return None if is_over else fields[19]
     state, _, started = _ps("-o", "state=,lstart=", "-p", str(pid)).strip().partition(" ")
     return started.strip() if state and not state.startswith("Z") else None
 
