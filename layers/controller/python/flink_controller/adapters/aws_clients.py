@@ -51,7 +51,7 @@ class AWSClients:
         """Give the DynamoDB client."""
         import boto3  # noqa: PLC0415
 
-        client: DynamoDBClient = boto3.client("dynamodb", config=client_config())  # noqa: TID251  # here and nowhere else
+        client: DynamoDBClient = boto3.client("dynamodb", config=client_config())  # here and nowhere else
         return client
 
     @cached_property
@@ -59,7 +59,7 @@ class AWSClients:
         """Give the S3 client."""
         import boto3  # noqa: PLC0415
 
-        client: S3Client = boto3.client("s3", config=client_config())  # noqa: TID251  # here and nowhere else
+        client: S3Client = boto3.client("s3", config=client_config())  # here and nowhere else
         return client
 
     @cached_property
@@ -67,5 +67,5 @@ class AWSClients:
         """Give the SQS client."""
         import boto3  # noqa: PLC0415
 
-        client: SQSClient = boto3.client("sqs", config=client_config())  # noqa: TID251  # here and nowhere else
+        client: SQSClient = boto3.client("sqs", config=client_config())  # here and nowhere else
         return client

@@ -9,7 +9,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Give the current time, in UTC."""
-        return datetime.now(UTC)  # noqa: TID251  # here and nowhere else
+        return datetime.now(UTC)  # here and nowhere else
 
     def sleep(self, duration: timedelta) -> None:
         """Wait; not at all for a negative duration."""

@@ -53,9 +53,12 @@ def sign(
     context: typer.Context,
     file: FileArgument,
     key: Annotated[
-        str | None, typer.Option(metavar="FILE", help=f"Private key, Ed25519 or ECDSA P-256, as PEM. Default: ${SIGNING_KEY}.")
+        str | None,
+        typer.Option(metavar="FILE", help=f"Private key, Ed25519 or ECDSA P-256, as PEM. Default: ${SIGNING_KEY}."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write the signature. Default: FILE.sig.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write the signature. Default: FILE.sig.")
+    ] = None,
 ) -> None:
     """Sign an artifact: base64 of a signature over the text `sha256:<hex of the file>`."""
     private_key, origin = _private_key(key or session_of(context).signing_key)
@@ -76,7 +79,8 @@ def push(
     file: FileArgument,
     to: Annotated[str, typer.Option(metavar="KEY", help="Key in the artifact bucket, as specs name it (artifact_path).")],
     sign_with: Annotated[
-        str | None, typer.Option(metavar="FILE", help=f"Private key to sign with. Default: ${SIGNING_KEY}; unsigned without both.")
+        str | None,
+        typer.Option(metavar="FILE", help=f"Private key to sign with. Default: ${SIGNING_KEY}; unsigned without both."),
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -136,7 +140,9 @@ def verify(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Public key as PEM; may be repeated. Default: the keys that are registered."),
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="KEY", help="Also check that the key may sign for this key of the bucket.")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Also check that the key may sign for this key of the bucket.")
+    ] = None,
 ) -> None:
     """Check an artifact and its signature with the code that admits uploads; offline with --key."""
     session = session_of(context)
@@ -166,7 +172,10 @@ def verify(
 def list_(
     context: typer.Context,
     key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="Key in the bucket: all its versions. Without: the newest of every key that specs name.")
+        str | None,
+        typer.Argument(
+            metavar="KEY", help="Key in the bucket: all its versions. Without: the newest of every key that specs name."
+        ),
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -174,7 +183,9 @@ def list_(
     remote = remote_of(context)
     found = _newest_of_all(remote) if key is None else remote.records.versions(remote.settings.artifact_bucket_name, key)
     if not found and key is not None:
-        raise FailureError(f"nothing is recorded of {printable(key)}; flinkctl artifact push FILE --to {printable(key)} uploads it")
+        raise FailureError(
+            f"nothing is recorded of {printable(key)}; flinkctl artifact push FILE --to {printable(key)} uploads it"
+        )
 
     def table() -> None:
         print_table(
@@ -258,7 +269,9 @@ def _warn_of_untrusted(session: Session, remote: Remote, key: str, namespace: st
     raw = decode_signature(signature)
     signer = find_signer(session.verifier, remote.registry.keys(), raw, signed_text(sha256))
     if signer is None:
-        tell("warning: the public half of this key is not registered, so the upload will be refused; an operator runs flinkctl keys add")
+        tell(
+            "warning: the public half of this key is not registered, so the upload will be refused; an operator runs flinkctl keys add"
+        )
         return
     fault = key_fault(signer, key, namespace, session.clock.now())
     if fault is not None:

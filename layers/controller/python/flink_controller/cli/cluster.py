@@ -43,7 +43,10 @@ def add(
     secret: Annotated[str | None, typer.Option(metavar="ARN", help="Secret that holds the credentials.")] = None,
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Private certificate authority, as PEM.")] = None,
     heartbeat_timeout: Annotated[
-        float | None, typer.Option(min=1, metavar="SECONDS", help="How long TaskManagers outlive their JobManager. Default: as Flink says.")
+        float | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="How long TaskManagers outlive their JobManager. Default: as Flink says."
+        ),
     ] = None,
 ) -> None:
     """Register a cluster, or register it again; high availability, heartbeat timeout and version are read from Flink.
@@ -69,7 +72,9 @@ def add(
     if outcome != "unchanged":
         remote.registry.put_cluster(cluster)
     ha = "with high availability" if cluster.high_availability else "without high availability"
-    say(f"{name} {outcome}: Flink {cluster.flink_version} at {cluster.url}, {ha}, heartbeat timeout {cluster.heartbeat_timeout_s:g} s")
+    say(
+        f"{name} {outcome}: Flink {cluster.flink_version} at {cluster.url}, {ha}, heartbeat timeout {cluster.heartbeat_timeout_s:g} s"
+    )
 
 
 @app.command(name="list", epilog="Example: flinkctl cluster list")
@@ -95,7 +100,7 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
 @app.command(epilog="Example: flinkctl cluster check default")
 def check(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which one; all without it.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all without it.")] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Compare clusters with what Flink says of itself now; ends with 1 if a check fails."""
@@ -161,7 +166,9 @@ def _named(remote: Remote, name: str) -> Cluster:
 
 
 def _refuse_move(remote: Remote, known: Cluster) -> None:
-    alive = sorted(one.job_id for one in remote.statuses.summaries() if one.cluster == known.name and one.running_revision is not None)
+    alive = sorted(
+        one.job_id for one in remote.statuses.summaries() if one.cluster == known.name and one.running_revision is not None
+    )
     if alive:
         raise FailureError(
             f"the address of {known.name} cannot change from {known.url} while jobs on it are not known to be dead:"
@@ -173,11 +180,15 @@ def _learned(probe: FlinkProbe, cluster: Cluster, heartbeat_timeout: float | Non
     try:
         settings, overview = probe.config().settings, probe.overview()
     except FlinkUnreachableError as error:
-        raise FailureError(f"{error}; see that Flink runs there and can be reached from here, then run this again") from error
+        raise FailureError(
+            f"{error}; see that Flink runs there and can be reached from here, then run this again"
+        ) from error
     try:
         timeout_s = heartbeat_timeout or heartbeat_timeout_s(settings)
     except ValueError as error:
-        raise FailureError(f"Flink's heartbeat.timeout cannot be read: {error}; give it with --heartbeat-timeout SECONDS") from error
+        raise FailureError(
+            f"Flink's heartbeat.timeout cannot be read: {error}; give it with --heartbeat-timeout SECONDS"
+        ) from error
     return cluster.model_copy(
         update={
             "heartbeat_timeout_s": timeout_s,

@@ -110,7 +110,7 @@ def real_session() -> Session:
     from flink_controller.adapters.signatures import SignatureVerifier  # noqa: PLC0415  # 0.1 s that `--help` need not wait
     from flink_controller.adapters.system_clock import SystemClock  # noqa: PLC0415
 
-    environ = dict(os.environ)
+    environ = dict(os.environ)  # noqa: TID251  # the program is where the environment comes in
     return Session(lambda: connect(environ), SystemClock(), SignatureVerifier(), environ)
 
 

@@ -20,7 +20,8 @@ from flink_controller.domain.names import shown
 MAX_FILE_BYTES: Final = 4 * 2**20
 """Sixty-four specs of the largest size; a file beyond that is not a file of specs."""
 FileOption: TypeAlias = Annotated[
-    str, typer.Option("-f", "--file", metavar="FILE", help="Spec in YAML or JSON, several separated by `---`; - reads stdin.")
+    str,
+    typer.Option("-f", "--file", metavar="FILE", help="Spec in YAML or JSON, several separated by `---`; - reads stdin."),
 ]
 
 
@@ -119,7 +120,7 @@ def _read(path: Path) -> bytes:
 
 def _yaml(text: str, name: str) -> list[Any]:
     try:
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506  # a SafeLoader
+        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
@@ -158,7 +159,9 @@ def _no_constant(name: str) -> Callable[[str], NoReturn]:
 
 
 def _kind(document: object) -> str:
-    return {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}.get(type(document), "this")
+    return {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}.get(
+        type(document), "this"
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,7 +20,13 @@ from flink_controller.settings import SettingsError
 
 FAILED: Final = 1
 TIMED_OUT: Final = 3
-_CREDENTIALS: Final = ("Unable to locate credentials", "ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId", "InvalidAccessKeyId")
+_CREDENTIALS: Final = (
+    "Unable to locate credentials",
+    "ExpiredToken",
+    "UnrecognizedClient",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+)
 _REGION: Final = "You must specify a region"
 _ABSENT: Final = ("ResourceNotFoundException", "NoSuchBucket")
 _DENIED: Final = ("AccessDenied", "not authorized")
@@ -43,7 +49,8 @@ def told() -> Iterator[None]:
         tell(f"flinkctl: {error}")
         raise typer.Exit(TIMED_OUT) from error
     except (ControllerError, SettingsError) as error:
-        tell(f"flinkctl: {error}{_advice(error)}")
+        advice = _advice(error)
+        tell(f"flinkctl: {str(error).rstrip('.') if advice else error}{advice}")
         raise typer.Exit(FAILED) from error
 
 

@@ -8,7 +8,18 @@ import typer
 
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
-from flink_controller.cli.output import Format, FormatOption, as_yaml, emit, moment, print_pairs, print_table, printable, say, short
+from flink_controller.cli.output import (
+    Format,
+    FormatOption,
+    as_yaml,
+    emit,
+    moment,
+    print_pairs,
+    print_table,
+    printable,
+    say,
+    short,
+)
 from flink_controller.cli.waiting import wait_for
 from flink_controller.domain.goal import Goal
 from flink_controller.domain.report import JobReport, history, report, report_unseen
@@ -30,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def get(
     context: typer.Context,
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Job id; all jobs without it.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Job id; all jobs without it.")] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Print the stored spec, as `apply` takes it.")] = False,  # noqa: FBT002  # a flag
     output: FormatOption = Format.TABLE,
 ) -> None:
@@ -169,7 +180,16 @@ def _get_all(remote: Remote, output: Format) -> None:
             if name in summaries:
                 one = summaries[name]
                 rows.append(
-                    (name, one.job_type, one.cluster, one.lifecycle, one.running_revision, one.desired_revision, one.reason, one.updated_at)
+                    (
+                        name,
+                        one.job_type,
+                        one.cluster,
+                        one.lifecycle,
+                        one.running_revision,
+                        one.desired_revision,
+                        one.reason,
+                        one.updated_at,
+                    )
                 )
             else:
                 new = unseen[name]
@@ -194,8 +214,14 @@ def _tell_report(one: JobReport) -> None:
             ("asked for", one.desired_state),
             ("cluster", one.cluster),
             ("flink job", f"{one.flink.job_id} {one.flink.state}" if one.flink.job_id else ""),
-            ("revision", f"running {_number(numbers.running)}, desired {_number(numbers.desired)}, stable {_number(numbers.stable)}"),
-            ("artifact", f"{artifact.key} sha256:{short(artifact.sha256)} version {artifact.version_id}" if artifact else ""),
+            (
+                "revision",
+                f"running {_number(numbers.running)}, desired {_number(numbers.desired)}, stable {_number(numbers.stable)}",
+            ),
+            (
+                "artifact",
+                f"{artifact.key} sha256:{short(artifact.sha256)} version {artifact.version_id}" if artifact else "",
+            ),
             ("signed by", artifact.key_id if artifact else ""),
             ("savepoint", f"{savepoint.path} ({moment(savepoint.completed_at)})" if savepoint else ""),
             ("updated", one.updated_at),

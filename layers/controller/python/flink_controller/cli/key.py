@@ -25,10 +25,12 @@ def add(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="What to call the key.")],
     public_key: Annotated[Path, typer.Option(metavar="FILE", help="Public key as PEM: Ed25519 or ECDSA P-256.")],
     namespace: Annotated[
-        list[str] | None, typer.Option(metavar="NAMESPACE", help="Namespace it may sign for; may be repeated. Default: default.")
+        list[str] | None,
+        typer.Option(metavar="NAMESPACE", help="Namespace it may sign for; may be repeated. Default: default."),
     ] = None,
     prefix: Annotated[
-        list[str] | None, typer.Option(metavar="PREFIX", help="Prefix of keys in the bucket that it may sign; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PREFIX", help="Prefix of keys in the bucket that it may sign; may be repeated."),
     ] = None,
 ) -> None:
     """Trust a key. Its algorithm is the key's own; weak keys are refused."""

@@ -119,7 +119,9 @@ def short(digest: str | None) -> str:
 def _print(table: Table) -> None:
     """Print a table; colours and folding only where a person watches, and no line ends in blanks."""
     is_watched = sys.stdout.isatty()
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else UNLIMITED_WIDTH)
+    console = Console(
+        file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else UNLIMITED_WIDTH
+    )
     with console.capture() as capture:
         console.print(table)
     typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))

@@ -82,7 +82,9 @@ def apply(
     context: typer.Context,
     file: FileOption,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job is stable (or completed, or suspended).")] = False,  # noqa: FBT002  # a flag
-    timeout: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits, in seconds.")] = DEFAULT_TIMEOUT_SECONDS,
+    timeout: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits, in seconds.")
+    ] = DEFAULT_TIMEOUT_SECONDS,
 ) -> None:
     """Write specs; the controller does the rest.
 
@@ -98,7 +100,7 @@ def apply(
     deadline = session.clock.now() + timedelta(seconds=timeout)
     for document, _ in written:
         left = max(deadline - session.clock.now(), timedelta(seconds=1))
-        say(wait_for(session, document["job_id"], _goal_of(document), left))
+        say(wait_for(session, document["job_id"], _goal_of(document), left, or_else=Goal.COMPLETED))
 
 
 def _check(document: Mapping[str, Any]) -> Checked:
@@ -146,7 +148,9 @@ def _valid_documents(file: str) -> list[tuple[dict[str, Any], ValidSpec]]:
     for document in _documents_without_fault(file):
         view = read_spec(document["job_id"], document)
         if not isinstance(view, ValidSpec):
-            raise FailureError(f"{printable(document['job_id'])}: state abandoned has no plan; see flinkctl delete --abandon")
+            raise FailureError(
+                f"{printable(document['job_id'])}: state abandoned has no plan; see flinkctl delete --abandon"
+            )
         found.append((document, view))
     return found
 
@@ -184,7 +188,9 @@ def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any
     try:
         cluster = remote.registry.cluster(spec.cluster)
     except RejectedError as error:
-        raise FailureError(f"cluster {spec.cluster}: {error}; an operator registers it again with flinkctl cluster add") from error
+        raise FailureError(
+            f"cluster {spec.cluster}: {error}; an operator registers it again with flinkctl cluster add"
+        ) from error
     return preview(
         view,
         status,
@@ -224,5 +230,3 @@ def _tell_preview(one: Preview) -> None:
         say(f"  note: {note}")
     for warning in one.warnings:
         say(f"  warning: {warning} has no effect in this version")
-
-

@@ -18,19 +18,29 @@ POLL: Final = timedelta(seconds=1)
 """Two consistent reads of small items; half a read unit each."""
 
 
-def wait_for(session: Session, job_id: str, goal: Goal, timeout: timedelta) -> str:
+def wait_for(session: Session, job_id: str, goal: Goal, timeout: timedelta, *, or_else: Goal | None = None) -> str:
     """Wait until a job has reached a goal, and give the sentence that says so.
+
+    Args:
+        session: where to look, and by whose clock.
+        job_id: whom to wait for.
+        goal: what to wait for.
+        timeout: how long.
+        or_else: another goal that will do as well.
 
     Raises:
         FailureError: it is not there, or will not reach the goal.
         TimedOutError: it did not in time.
+        TransientError: nothing could be read even once.
     """
     remote, clock = session.remote, session.clock
     deadline, last = clock.now() + timeout, ""
     while True:
         try:
-            progress = _look(remote, job_id, goal)
+            progress = _look(remote, job_id, goal, or_else)
         except TransientError as error:
+            if not last:
+                raise
             # Somebody who waits wants to go on waiting when one read of many fails.
             progress = NotYet(f"{error}")
         match progress:
@@ -51,11 +61,18 @@ def wait_for(session: Session, job_id: str, goal: Goal, timeout: timedelta) -> s
         clock.sleep(POLL)
 
 
-def _look(remote: Remote, job_id: str, goal: Goal) -> Progress:
+def _look(remote: Remote, job_id: str, goal: Goal, or_else: Goal | None) -> Progress:
     item = remote.specs.read(job_id)
     status = remote.statuses.read(job_id)
     progress = judge(goal, item, status)
-    if goal in {Goal.STABLE, Goal.RUNNING} and isinstance(progress, Reached | Missed) and item is not None and status is not None:
+    if or_else is not None and isinstance(instead := judge(or_else, item, status), Reached):
+        progress = instead
+    if (
+        goal in {Goal.STABLE, Goal.RUNNING}
+        and isinstance(progress, Reached | Missed)
+        and item is not None
+        and status is not None
+    ):
         pending = pending_upload(remote, item, status)
         return progress if pending is None else NotYet(pending)
     return progress
@@ -80,7 +97,11 @@ def pending_upload(remote: Remote, item: Mapping[str, Any], status: JobStatus) -
     match head.latest.verdict:
         case Verdict.ADMITTED:
             is_known = desired is not None and desired.sha256 == head.latest.sha256
-            return None if is_known else f"waiting for the controller to take over {key} sha256:{(head.latest.sha256 or '')[:12]}"
+            return (
+                None
+                if is_known
+                else f"waiting for the controller to take over {key} sha256:{(head.latest.sha256 or '')[:12]}"
+            )
         case Verdict.WAITING:
             signature = remote.objects.latest(bucket, key + SIGNATURE_SUFFIX)
             is_coming = signature is not None and signature.uploaded_at >= latest.uploaded_at
@@ -91,5 +112,3 @@ def pending_upload(remote: Remote, item: Mapping[str, Any], status: JobStatus) -
 
 def _progress(now: datetime, job_id: str, message: str) -> None:
     tell(f"{now:%H:%M:%S} {job_id} {message}")
-
-

@@ -62,10 +62,12 @@ def savepoint(context: typer.Context, job: JobArgument) -> None:
 def delete(
     context: typer.Context,
     job: JobArgument,
-    abandon: Annotated[
+    abandon: Annotated[  # noqa: FBT002  # a flag
         bool,
-        typer.Option("--abandon", help="End a delete that cannot end (cluster gone): forget the job without seeing it stopped."),
-    ] = False,  # noqa: FBT002  # a flag
+        typer.Option(
+            "--abandon", help="End a delete that cannot end (cluster gone): forget the job without seeing it stopped."
+        ),
+    ] = False,
 ) -> None:
     """Stop a job with a final savepoint and remove it.
 
@@ -113,13 +115,17 @@ def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None
     item = _item(remote, job)
     current = item.get("state", DesiredState.RUNNING.value)
     if current != DesiredState.RUNNING.value:
-        raise FailureError(f"{printable(job)}: its state is {printable(current)}, so nothing runs; flinkctl resume {printable(job)} starts it")
+        raise FailureError(
+            f"{printable(job)}: its state is {printable(current)}, so nothing runs; flinkctl resume {printable(job)} starts it"
+        )
     nonce = _nonce(session_of(context))
 
     def change(wanted: dict[str, Any]) -> None:
         deployment = wanted.get("deployment", {})
         if not isinstance(deployment, Mapping):
-            raise FailureError(f"{printable(job)}: deployment is no map of fields; mend the spec with flinkctl apply -f FILE")
+            raise FailureError(
+                f"{printable(job)}: deployment is no map of fields; mend the spec with flinkctl apply -f FILE"
+            )
         wanted["deployment"] = {**deployment, name: nonce}
 
     _edit(remote, job, item, change)
@@ -148,4 +154,6 @@ def _write(remote: Remote, job: str, wanted: Mapping[str, Any] | None, item: Map
     try:
         remote.specs.replace(job, wanted, expected=item)
     except StaleWriteError as error:
-        raise FailureError(f"{printable(job)}: changed since it was read, and was not written; run the command again") from error
+        raise FailureError(
+            f"{printable(job)}: changed since it was read, and was not written; run the command again"
+        ) from error

@@ -142,7 +142,7 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
         failures=Failures(),
     )
     draft.record_revision(valid, ref)
-    draft.event("SpecAccepted", f"revision {ref.number} of {artifact.key} sha256:{artifact.sha256[:12]}")
+    draft.event("SpecAccepted", f"{artifact.key} sha256:{artifact.sha256[:12]}", of=ref)
 
 
 def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:

@@ -12,11 +12,15 @@ FAULTS_LIMIT = 2000
 """Characters of the list of faults in SpecValid; the rest is told by `flinkctl validate`."""
 
 
-def assess(draft: Draft) -> None:
-    """Recompute all conditions and tell the transitions of those that have events."""
+def assess_inputs(draft: Draft) -> None:
+    """Recompute what is said of the spec, its artifact and the cluster, and tell the transitions that have events."""
     _spec_valid(draft)
     _artifact_verified(draft)
     _cluster_reachable(draft)
+
+
+def assess_outcome(draft: Draft) -> None:
+    """Recompute what is said of the job, once it is known what is done about it."""
     _job_running(draft)
     _checkpoint_healthy(draft)
     _revision_healthy(draft)
@@ -74,8 +78,9 @@ def _cluster_reachable(draft: Draft) -> None:
     flink, cluster = draft.facts.observation.flink, draft.facts.observation.cluster
     known = draft.status.condition("ClusterReachable")
     if cluster is None:
-        if draft.status.cluster:
-            _set(draft, "ClusterReachable", "Unknown", "ClusterUnknown", f"no cluster {draft.status.cluster} is registered")
+        name = draft.facts.spec.spec.cluster if isinstance(draft.facts.spec, ValidSpec) else draft.status.cluster
+        if name:
+            _set(draft, "ClusterReachable", "Unknown", "ClusterUnknown", f"no cluster {name} is registered")
     elif isinstance(flink, FlinkUnreachable):
         _set(draft, "ClusterReachable", "False", "ClusterUnreachable", bounded(f"{cluster.name}: {flink.cause}"))
         if known is None or known.status != "False":

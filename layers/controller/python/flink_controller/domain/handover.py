@@ -215,7 +215,7 @@ def refuse(draft: Draft, reason: str, cause: str) -> None:
             message=bounded(cause),
         )
     )
-    draft.event("RollbackStarted", f"revision {desired.number} → {stable.number}: {cause}", warning=True)
+    draft.event("RollbackStarted", f"revision {desired.number} → {stable.number}: {cause}", warning=True, of=desired)
 
 
 def halt(draft: Draft, reason: str, cause: str) -> None:

@@ -130,19 +130,17 @@ class Draft:
         """Look again at a time, or earlier."""
         self.look_at = at if self.look_at is None else min(self.look_at, at)
 
-    def event(self, reason: str, message: str = "", *, warning: bool = False) -> None:
-        """Tell a transition. The same one again raises its count."""
-        attempt, running = self.status.attempt, self.status.running
+    def event(self, reason: str, message: str = "", *, warning: bool = False, of: RevisionRef | None = None) -> None:
+        """Tell a transition of the current attempt, or of a revision. The same one again raises its count."""
+        attempt, about = self.status.attempt, of or self.status.running or self.status.desired
         event = Event(
             sequence=self.status.event_counter + 1,
             time=self.now,
             type="Warning" if warning else "Normal",
             reason=reason,
             message=bounded(message),
-            revision=running.number
-            if running is not None and running is not self.status.desired
-            else _number(self.status.desired),
-            attempt=None if attempt is None else attempt.number,
+            revision=None if about is None else about.number,
+            attempt=None if attempt is None or of is not None else attempt.number,
         )
         last = self.status.last_event
         if last is not None and _same(last, event):
@@ -212,10 +210,6 @@ def living(status: JobStatus) -> Attempt | None:
 def with_findings(facts: Facts, **changes: Any) -> Facts:
     """Give the same facts with more findings."""
     return replace(facts, findings=replace(facts.findings, **changes))
-
-
-def _number(revision: RevisionRef | None) -> int | None:
-    return None if revision is None else revision.number
 
 
 def _same(one: Event, other: Event) -> bool:

@@ -77,10 +77,11 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     """
     before = status or JobStatus(job_id=facts.job_id, created_at=facts.now, updated_at=facts.now)
     draft = Draft(facts, before.model_copy(update={"waiting": None}))
+    conditions.assess_inputs(draft)
     acceptance.accept(draft)
     learning.learn(draft)
     action = _step(draft)
-    conditions.assess(draft)
+    conditions.assess_outcome(draft)
     return draft.finish(action)
 
 
@@ -387,7 +388,7 @@ def _stop(draft: Draft, attempt: Attempt, purpose: str) -> Action | None:
         and (mode is UpgradeMode.STATELESS or (mode is UpgradeMode.LAST_STATE and _has_state(attempt)))
     )
     if purpose == "upgrade":
-        draft.event("UpgradeStarted", f"revision {attempt.revision} → {newer.number if newer else '?'}")
+        draft.event("UpgradeStarted", f"revision {attempt.revision} → {newer.number if newer else '?'}", of=newer)
     if is_cancel:
         draft.set(operation=_operation(draft, OperationKind.CANCEL, attempt.flink_job_id, purpose))
         return Cancel(attempt.flink_job_id)

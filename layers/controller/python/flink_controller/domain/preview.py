@@ -189,13 +189,13 @@ class _Asked:
     def _start(self) -> Preview:
         waits = self._waits()
         if self.before.attempt is None:
-            path = self._initial_path()
-            state, origin = (State.NONE, None) if path is None else (State.INITIAL, path)
-            told = "starts for the first time, without state" if path is None else f"starts for the first time, from {path}"
-            outputs = Outputs.NOT_REPEATED
+            origin = self._initial_path()
+            state, outputs = (State.NONE if origin is None else State.INITIAL), Outputs.NOT_REPEATED
+            told, because = "starts for the first time", "it is the first start"
         else:
             state, origin, outputs = self._state_at_rest()
-            told = f"starts again from {origin}" if origin else "starts again, without state"
+            told, because = "starts again", self._because(outputs)
+        told = f"{told}, {f'from {origin}' if origin else 'without state'}"
         if self.after.is_completed:
             return self._say(
                 Step.NOTHING, "the job has finished; flinkctl restart, or a change of the spec, starts it again"
@@ -209,7 +209,7 @@ class _Asked:
             "state": state,
             "starts_from": origin,
             "outputs": outputs,
-            "outputs_because": self._because(outputs),
+            "outputs_because": because,
         }
         if waits is not None:
             return self._say(Step.WAIT, f"the job {told}, once there is what it waits for: {waits}", waits_for=waits, **more)
