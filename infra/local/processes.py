@@ -105,13 +105,6 @@ class BackgroundProcess:
         """End the process at once, as a crash would, with its children. Idempotent."""
         self._end(signal.SIGKILL, 0.0)
 
-    def tail(self, lines: int = 15) -> str:
-        """Return the end of its output."""
-        try:
-            return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
-        except FileNotFoundError:
-            return ""
-
     def _end(self, first: signal.Signals, grace_seconds: float) -> None:
         identity = self.identity()
         if identity is not None:

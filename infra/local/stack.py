@@ -71,6 +71,7 @@ class LocalStack:
         self._flink_directory = settings.directory / "flink"
         self._roots_file = settings.directory / "state-roots.json"
         self._settings_file = settings.directory / "settings.json"
+        self._chosen_roots: StateRoots | None = None
         self.toolchain = Toolchain(settings.cache_directory, environ, progress)
         self.aws = LocalAws(
             LocalAwsConfig(
@@ -138,6 +139,7 @@ class LocalStack:
         self._check_settings()
         if not self.aws.is_running():
             self._forget_aws()
+            self._remember_settings()
             self.toolchain.ministack()
             self.aws.start()
         self.aws.create_bucket(self._state_bucket)
@@ -157,7 +159,7 @@ class LocalStack:
         home = self.toolchain.flink(self.settings.flink_version)
         if not cluster_is_running(self._flink_directory):
             roots = self._choose_roots(home)
-            self._roots_file.parent.mkdir(parents=True, exist_ok=True)
+            self._remember_settings()
             self._roots_file.write_text(json.dumps(asdict(roots)))
         cluster = FlinkCluster(self._flink_config(home, self.roots()), self._progress)
         cluster.start()
@@ -244,12 +246,12 @@ class LocalStack:
         return bucket
 
     def _check_settings(self) -> None:
-        """Refuse to mix two sets of settings in one folder, and remember them for the next command.
+        """Refuse to mix two sets of settings in one folder.
 
         Raises:
             LocalStackError: something runs there with other settings; the message names them.
         """
-        wanted = {field: value for field, value in asdict(self.settings).items() if not isinstance(value, Path)}
+        wanted = self._comparable_settings()
         if self.aws.is_running() or cluster_is_running(self._flink_directory):
             used = json.loads(self._settings_file.read_text()) if self._settings_file.exists() else wanted
             differing = [f"{field} {used.get(field)}, not {wanted[field]}" for field in wanted if used.get(field) != wanted[field]]
@@ -258,8 +260,14 @@ class LocalStack:
                     f"The local stack in {self.settings.directory} runs with other settings "
                     f"({'; '.join(differing)}): stop it first, with `make local-down`."
                 )
+
+    def _comparable_settings(self) -> dict[str, Any]:
+        return {field: value for field, value in asdict(self.settings).items() if not isinstance(value, Path)}
+
+    def _remember_settings(self) -> None:
+        """Keep the settings of what is about to start, for `_check_settings` of the next command."""
         self._settings_file.parent.mkdir(parents=True, exist_ok=True)
-        self._settings_file.write_text(json.dumps(wanted))
+        self._settings_file.write_text(json.dumps(self._comparable_settings()))
 
     def _check_ports(self) -> None:
         """Complain before anything is downloaded."""
@@ -285,6 +293,12 @@ class LocalStack:
                 done.result()
 
     def _choose_roots(self, home: FlinkHome) -> StateRoots:
+        """Decide once per command: finding out that the plugin cannot be had takes a while, and is said once."""
+        if self._chosen_roots is None:
+            self._chosen_roots = self._find_roots(home)
+        return self._chosen_roots
+
+    def _find_roots(self, home: FlinkHome) -> StateRoots:
         wanted = self.settings.flink_state
         why_not = "FLINK_STATE says so" if wanted == "file" else self.toolchain.s3_plugin(home)
         if why_not is None:

@@ -40,7 +40,7 @@ def build(job: str, flink_version: str = DEFAULT_FLINK, *, label: str = "v1", ca
         raise ValueError(f"no such job: {job}; there are {', '.join(JOBS)}")
     cache = cache_directory or LocalSettings.from_env(os.environ).cache_directory
     sources = sorted(SOURCES.rglob("*.java"))
-    digest = hashlib.sha256("\0".join([job, flink_version, label]).encode())
+    digest = hashlib.sha256(f"{job}\0{flink_version}\0{label}".encode())
     for source in sources:
         digest.update(source.read_bytes())
     jar = cache / "jobs" / f"{job}-{label}-{digest.hexdigest()[:12]}.jar"
