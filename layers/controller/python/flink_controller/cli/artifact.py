@@ -60,7 +60,10 @@ def sign(
         Path | None, typer.Option(metavar="FILE", help="Where to write the signature. Default: FILE.sig.")
     ] = None,
 ) -> None:
-    """Sign an artifact: base64 of a signature over the text `sha256:<hex of the file>`."""
+    """Sign an artifact.
+
+    The signature is base64 over the text `sha256:<hex of the file>`.
+    """
     private_key, origin = _private_key(key or session_of(context).signing_key)
     contents = inspect(file)
     target = out or file.with_name(file.name + SIGNATURE_SUFFIX)
@@ -84,7 +87,10 @@ def push(
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Upload an artifact, then its signature; jobs that name it are upgraded."""
+    """Upload an artifact, then its signature.
+
+    Jobs that name it are upgraded. A new upload under the same key is a new version.
+    """
     session = session_of(context)
     namespace = _namespace(to)
     contents = inspect(file)
@@ -144,7 +150,10 @@ def verify(
         str | None, typer.Option(metavar="KEY", help="Also check that the key may sign for this key of the bucket.")
     ] = None,
 ) -> None:
-    """Check an artifact and its signature with the code that admits uploads; offline with --key."""
+    """Check an artifact and its signature.
+
+    With the very code that admits uploads; offline with --key.
+    """
     session = session_of(context)
     source = signature or file.with_name(file.name + SIGNATURE_SUFFIX)
     contents = inspect(file)
@@ -179,7 +188,10 @@ def list_(
     ] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Show uploaded versions and the verdict on each, oldest first."""
+    """Show uploaded versions and the verdict on each.
+
+    Oldest first.
+    """
     remote = remote_of(context)
     found = _newest_of_all(remote) if key is None else remote.records.versions(remote.settings.artifact_bucket_name, key)
     if not found and key is not None:

@@ -49,9 +49,9 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Register a cluster, or register it again; high availability, heartbeat timeout and version are read from Flink.
+    """Register a cluster, or register it again.
 
-    Its address cannot change while a job on it is not known to be dead: two copies of the job could run.
+    High availability, heartbeat timeout and version are read from Flink. Its address cannot change while a job on it is not known to be dead: two copies of the job could run.
     """
     remote = remote_of(context)
     _check_given(remote, name, url, (savepoint_root, checkpoint_root), auth, secret)
@@ -103,7 +103,10 @@ def check(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which one; all without it.")] = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare clusters with what Flink says of itself now; ends with 1 if a check fails."""
+    """Compare clusters with what Flink says now.
+
+    Ends with 1 if a check fails.
+    """
     remote = remote_of(context)
     found = remote.registry.clusters() if name is None else [_named(remote, name)]
     results = [(cluster.name, _checks(remote, cluster)) for cluster in found]

@@ -5,7 +5,6 @@ that stands twice is a fault and never silently the last one.
 """
 
 import json
-import re
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeAlias
@@ -14,7 +13,7 @@ import typer
 import yaml
 
 from flink_controller.cli.fault import FailureError
-from flink_controller.cli.output import printable
+from flink_controller.cli.output import PLAIN_TYPES, printable
 from flink_controller.domain.names import shown
 
 MAX_FILE_BYTES: Final = 4 * 2**20
@@ -49,13 +48,8 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _starts in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), _starts)
+for _tag, _pattern, _starts in PLAIN_TYPES:
+    _Loader.add_implicit_resolver(_tag, _pattern, _starts)
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:

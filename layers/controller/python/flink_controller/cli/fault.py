@@ -64,7 +64,7 @@ def _advice(error: Exception) -> str:
     if any(sign in text for sign in _CREDENTIALS):
         return "; run `source .local/env` for a local stack, or log in to AWS"
     if _REGION in text:
-        return "; set AWS_REGION, or run `source .local/env` for a local stack"
+        return "; set AWS_DEFAULT_REGION, or run `source .local/env` for a local stack"
     if any(sign in text for sign in _ABSENT):
         return "; see that FLINKCTL_* and the AWS account and region belong to the same installation"
     if any(sign in text for sign in _DENIED):

@@ -33,7 +33,10 @@ def add(
         typer.Option(metavar="PREFIX", help="Prefix of keys in the bucket that it may sign; may be repeated."),
     ] = None,
 ) -> None:
-    """Trust a key. Its algorithm is the key's own; weak keys are refused."""
+    """Trust a key.
+
+    Its algorithm is the key's own; weak keys are refused.
+    """
     from flink_controller.adapters.signatures import parse_public_key  # noqa: PLC0415  # cryptography takes 0.1 s to load
 
     _check(key_id, namespace or [], prefix or [])

@@ -4,6 +4,7 @@ Whatever comes from data is made printable first: a job's message must not be ab
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -29,6 +30,26 @@ _STYLES: Final = {
     "warning": "yellow",
     "Warning": "yellow",
 }
+
+
+PLAIN_TYPES: Final = tuple(
+    (f"tag:yaml.org,2002:{name}", re.compile(f"(?:{pattern})\\Z"), starts)
+    for name, pattern, starts in (
+        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+        ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+        ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    )
+)
+"""What YAML without quotes may mean besides text: tag, pattern, first characters. JSON's types, and no others."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what any reader of YAML, ours included, would take for something else than text."""
+
+
+for _tag, _pattern, _starts in PLAIN_TYPES:
+    _Dumper.add_implicit_resolver(_tag, _pattern, _starts)
 
 
 class Format(Enum):
@@ -83,7 +104,8 @@ def as_json(document: Any) -> str:
 def as_yaml(document: Any) -> str:
     """Write YAML in ASCII, so that no character of it can do anything to a terminal."""
     plain = json.loads(as_json(document))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, width=120)
+    text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
+    return text
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -37,7 +37,7 @@ the stack's outputs:
 | `FLINKCTL_STATE_BUCKETS` | `state_buckets` of the environment in `cdk.json`; for `cluster add` and `cluster check` |
 | `FLINKCTL_SIGNING_KEY` | file of the private key that `artifact push` and `artifact sign` use; optional |
 
-Region, credentials and endpoint are AWS's own: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, …. Teams need to read and
+Region, credentials and endpoint are AWS's own: `AWS_DEFAULT_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, …. Teams need to read and
 write the spec table, to read the state table, and to put objects under their prefix of the artifact bucket; operators also
 write the items `CLUSTER#…` and `KEY#…` of the state table. `validate` needs nothing at all.
 
