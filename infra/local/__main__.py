@@ -1,5 +1,6 @@
 """The command `python -m infra.local`: what `make local` and `make local-down` call."""
 
+import dataclasses
 import os
 from enum import Enum
 from typing import Annotated
@@ -38,6 +39,16 @@ def up(only: Annotated[Part | None, typer.Option(help="Start this part alone, wi
             typer.echo("The local stack is already running.")
         stack.up()
         typer.echo(_usage(stack))
+
+
+@app.command()
+def install(
+    flink: Annotated[list[str] | None, typer.Option(help="Version of Flink, repeatable; default as for `up`.")] = None,
+) -> None:
+    """Download all that the stack and the tests need, and start nothing."""
+    settings, progress = LocalSettings.from_env(os.environ), Progress()
+    for version in flink or [settings.flink_version]:
+        LocalStack(dataclasses.replace(settings, flink_version=version), os.environ, progress).install()
 
 
 @app.command()

@@ -100,7 +100,7 @@ class LocalStack:
         flink_was_running = cluster_is_running(self._flink_directory)
         try:
             self._check_ports()
-            self._install()
+            self.install()
             self.start_aws()
             with ThreadPoolExecutor(max_workers=1) as pool:
                 flink = pool.submit(self.start_flink)
@@ -129,6 +129,24 @@ class LocalStack:
         return (
             self.aws.is_running() and cluster_is_running(self._flink_directory) and self.environment_file.exists()
         )
+
+    def install(self) -> None:
+        """Download what is missing, all at the same time; what the machine lacks is found out first.
+
+        Raises:
+            LocalStackError: Java or Node is missing, or a registry cannot be reached.
+        """
+        toolchain = self.toolchain
+        toolchain.java()
+        toolchain.node()
+        with ThreadPoolExecutor() as pool:
+            installers: list[Callable[[], object]] = [
+                toolchain.ministack,
+                toolchain.cdk,
+                lambda: self._choose_roots(toolchain.flink(self.settings.flink_version)),
+            ]
+            for done in [pool.submit(install) for install in installers]:
+                done.result()
 
     def start_aws(self) -> None:
         """Start the emulator with the state bucket in it, and nothing deployed.
@@ -277,20 +295,6 @@ class LocalStack:
             rest_port = self.settings.flink_rest_port
             check_port(rest_port, "Flink's REST API", "FLINK_REST_PORT")
             check_port(derived_rpc_port(rest_port), "Flink's JobManager", "FLINK_REST_PORT")
-
-    def _install(self) -> None:
-        """Download what is missing, all at the same time; what the machine lacks is found out first."""
-        toolchain = self.toolchain
-        toolchain.java()
-        toolchain.node()
-        with ThreadPoolExecutor() as pool:
-            installers: list[Callable[[], object]] = [
-                toolchain.ministack,
-                toolchain.cdk,
-                lambda: self._choose_roots(toolchain.flink(self.settings.flink_version)),
-            ]
-            for done in [pool.submit(install) for install in installers]:
-                done.result()
 
     def _choose_roots(self, home: FlinkHome) -> StateRoots:
         """Decide once per command: finding out that the plugin cannot be had takes a while, and is said once."""

@@ -218,8 +218,12 @@ class Toolchain:
                 yield False
                 return
             shutil.rmtree(root, ignore_errors=True)
-            with self._progress.step(title):
-                yield True
+            try:
+                with self._progress.step(title):
+                    yield True
+            except BaseException:
+                shutil.rmtree(root, ignore_errors=True)
+                raise
             complete.touch()
 
     @contextmanager

@@ -51,7 +51,7 @@ def test_an_old_node_is_refused(tmp_path: Path) -> None:
     program(tmp_path / "bin", "node", "v18.19.0")
     program(tmp_path / "bin", "npm", "10")
 
-    with pytest.raises(LocalStackError, match="needs Node 20, but .*v18.19.0"):
+    with pytest.raises(LocalStackError, match=r"needs Node 20, but .*v18\.19\.0"):
         toolchain(tmp_path).cdk()
 
 
@@ -61,7 +61,7 @@ def test_an_interrupted_installation_is_done_again(tmp_path: Path) -> None:
     half = tmp_path / "cache" / "aws-cdk-2.1148.1" / "node_modules" / "aws-cdk"
     half.mkdir(parents=True)
 
-    with pytest.raises(LocalStackError, match="cannot be installed into .*says: no network"):
+    with pytest.raises(LocalStackError, match=r"cannot be installed into .*says: no network"):
         toolchain(tmp_path).cdk()
     assert not half.exists()
 
