@@ -13,6 +13,7 @@ from infra.local.errors import LocalStackError
 from infra.local.progress import Progress
 from infra.local.settings import LocalSettings
 from infra.local.stack import LocalStack
+from infra.local.toolchain import Toolchain
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -22,6 +23,13 @@ class Part(Enum):
 
     AWS = "aws"
     FLINK = "flink"
+
+
+class Tool(Enum):
+    """A tool that is of use without the local stack."""
+
+    CDK = "cdk"
+    """To deploy to AWS."""
 
 
 @app.command()
@@ -44,9 +52,13 @@ def up(only: Annotated[Part | None, typer.Option(help="Start this part alone, wi
 @app.command()
 def install(
     flink: Annotated[list[str] | None, typer.Option(help="Version of Flink, repeatable; default as for `up`.")] = None,
+    only: Annotated[Tool | None, typer.Option(help="Download this alone.")] = None,
 ) -> None:
     """Download all that the stack and the tests need, and start nothing."""
     settings, progress = LocalSettings.from_env(os.environ), Progress()
+    if only is Tool.CDK:
+        Toolchain(settings.cache_directory, os.environ, progress).cdk()
+        return
     for version in flink or [settings.flink_version]:
         LocalStack(dataclasses.replace(settings, flink_version=version), os.environ, progress).install()
 

@@ -40,7 +40,7 @@ def compile_jar(
         # Without debug information: it is where compilers differ.
         options = ("--release", JAVA_RELEASE, "-g:none", "-proc:none", "-nowarn", "-encoding", "UTF-8")
         command = [str(javac), *options, "-cp", class_path, "-d", folder, *map(str, sorted(sources))]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # no shell
         if result.returncode != 0:
             raise LocalStackError(f"{', '.join(source.name for source in sources)} does not compile: {result.stderr}")
         classes = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*.class")}

@@ -118,9 +118,7 @@ class LocalAws:
 
     def client(self, service: str) -> Any:  # the service is known at run time only
         """Return a boto3 client of the emulator, whatever the host's environment says about AWS."""
-        session = boto3.session.Session(
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION
-        )
+        session = boto3.session.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
         return session.client(service, endpoint_url=self.url, config=Config(proxies={}))
 
     def _environment(self) -> dict[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from flink_controller.adapters import burn_jar
-
 from infra.local.archives import compile_jar
 from infra.local.progress import Progress
 from infra.local.settings import LocalSettings

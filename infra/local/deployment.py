@@ -89,7 +89,9 @@ class Deployment:
         try:
             outputs: dict[str, str] = json.loads(self._outputs.read_text())[STACK_NAME]
         except (FileNotFoundError, KeyError) as error:
-            raise LocalStackError(f"{STACK_NAME} is not deployed: {self._outputs} has no outputs; run `make local`.") from error
+            raise LocalStackError(
+                f"{STACK_NAME} is not deployed: {self._outputs} has no outputs; run `make local`."
+            ) from error
         return outputs
 
     def _run(self, verb: str, *arguments: str, cwd: Path) -> None:
@@ -97,7 +99,7 @@ class Deployment:
         command = (*self._cdk, verb, "--no-color", "--no-notices", "--ci", *arguments)
         with self._exclusive(), log.open("w") as file:
             try:
-                code = subprocess.run(  # noqa: S603  # our own arguments, no shell
+                code = subprocess.run(  # our own arguments, no shell
                     command,
                     cwd=cwd,
                     env=self._environment(),

@@ -264,7 +264,10 @@ class FlinkCluster:
         file = self._conf / "zoo.cfg"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         heap = ("-Xmx128m",)
-        opens = (f"-Dlog4j.configurationFile=file:{self._conf / 'log4j.properties'}", f"-Dlog.file={self._logs}/zookeeper.log")
+        opens = (
+            f"-Dlog4j.configurationFile=file:{self._conf / 'log4j.properties'}",
+            f"-Dlog.file={self._logs}/zookeeper.log",
+        )
         self._logs.mkdir(parents=True, exist_ok=True)
         command = [str(self.config.java), *heap, *opens, "-cp", self.config.home.class_path, ZOOKEEPER_CLASS]
         process.start([*command, "--zkConfigFile", str(file), "--peerId", "1"], self._environment())

@@ -230,4 +230,4 @@ def _process_table() -> Iterator[tuple[int, int, str]]:
 
 
 def _ps(*arguments: str) -> str:
-    return subprocess.run(["/bin/ps", *arguments], capture_output=True, text=True, check=False).stdout  # noqa: S603  # fixed program
+    return subprocess.run(["/bin/ps", *arguments], capture_output=True, text=True, check=False).stdout  # fixed program

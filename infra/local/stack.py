@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from flink_controller import settings as controller_settings
-
 from infra.local.aws import ACCESS_KEY, REGION, SECRET_KEY, LocalAws, LocalAwsConfig
 from infra.local.demo_key import DemoKey, ensure_demo_key
 from infra.local.deployment import Deployment
@@ -126,9 +125,7 @@ class LocalStack:
 
     def is_up(self) -> bool:
         """Say whether all processes run and `up` came to its end."""
-        return (
-            self.aws.is_running() and cluster_is_running(self._flink_directory) and self.environment_file.exists()
-        )
+        return self.aws.is_running() and cluster_is_running(self._flink_directory) and self.environment_file.exists()
 
     def install(self) -> None:
         """Download what is missing, all at the same time; what the machine lacks is found out first.
@@ -272,7 +269,9 @@ class LocalStack:
         wanted = self._comparable_settings()
         if self.aws.is_running() or cluster_is_running(self._flink_directory):
             used = json.loads(self._settings_file.read_text()) if self._settings_file.exists() else wanted
-            differing = [f"{field} {used.get(field)}, not {wanted[field]}" for field in wanted if used.get(field) != wanted[field]]
+            differing = [
+                f"{field} {used.get(field)}, not {wanted[field]}" for field in wanted if used.get(field) != wanted[field]
+            ]
             if differing:
                 raise LocalStackError(
                     f"The local stack in {self.settings.directory} runs with other settings "
@@ -343,7 +342,7 @@ class LocalStack:
         program = Path(sys.executable).with_name("flinkctl")
         environ = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(self.settings.directory), **self.environ()}
         try:
-            result = subprocess.run(  # noqa: S603  # our own program
+            result = subprocess.run(  # our own program
                 [str(program), *arguments],
                 env=environ,
                 stdin=subprocess.DEVNULL,

@@ -242,7 +242,7 @@ class Toolchain:
             raise LocalStackError(f"{complaint}; `{' '.join(command)}` says: {_last_words(result.stdout)}")
 
     def _capture(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603  # fixed programs, no shell
+        return subprocess.run(  # fixed programs, no shell
             command,
             env=self._environ,
             stdin=subprocess.DEVNULL,

@@ -14,7 +14,11 @@ from infra.local.errors import LocalStackError
 from infra.local.processes import BackgroundProcess, ProcessIdentity, check_port, descendants, exclusive_use, wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-PARENT = [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])",
+]
 
 
 def test_a_process_is_found_again_by_its_record_and_ended(tmp_path: Path) -> None:
