@@ -36,6 +36,7 @@ from flink_controller.services.sweep import reconcile_fleet
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, Start, TwinOptions
+from flink_controller.testing.interception import PortCall, intercepted
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
 from flink_controller.testing.memory_registry import MemoryRegistry
@@ -141,27 +142,7 @@ class Calls:
     fault: Fault | None = None
     count: int = 0
     trace: list[str] = field(default_factory=list)
-    is_armed: bool = True
     overtake: Callable[[], None] = lambda: None
-
-
-class _Proxy:
-    """A port whose every call is counted, checked and possibly struck."""
-
-    def __init__(self, port: Any, name: str, world: "World") -> None:
-        self._port, self._name, self._world = port, name, world
-
-    def __getattr__(self, method: str) -> Any:
-        target = getattr(self._port, method)
-        if not callable(target):
-            return target
-        if method == "connect":
-            return lambda cluster: _Proxy(target(cluster), f"flink[{cluster.name}]", self._world)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._world.call(f"{self._name}.{method}", lambda: target(*args, **kwargs), method, args, kwargs)
-
-        return call
 
 
 class World:
@@ -215,9 +196,7 @@ class World:
             verifier=SignatureVerifier(),
             burn_jar=BurnJar(burn, burn_digest, "FlinkctlBurn"),
         )
-        names = ("specs", "statuses", "registry", "records", "objects", "storage", "flink", "follow_ups")
-        proxies: dict[str, Any] = {name: _Proxy(getattr(ports, name), name, self) for name in names}
-        self.ports = replace(ports, **proxies)
+        self.ports = intercepted(ports, self._call)
         self.burn_digest = burn_digest
 
     # The world as scenarios change it
@@ -321,21 +300,19 @@ class World:
 
     # Port calls
 
-    def call(self, name: str, target: Callable[[], Any], method: str, args: Any, kwargs: Any) -> Any:
+    def _call(self, made: PortCall) -> Any:
         """Make one port call, with whatever fault is planned for it, and check the promises after it."""
         calls = self.calls
-        if not calls.is_armed:
-            return _whole(target())
         calls.count += 1
-        calls.trace.append(name)
+        calls.trace.append(made.name)
         fault = calls.fault if calls.fault is not None and calls.fault.at == calls.count else None
         if fault is not None and fault.kind is FaultKind.CRASH_BEFORE:
             raise Crash
         if fault is not None and fault.kind is FaultKind.OVERTAKE:
             calls.overtake()
-        self._note_intent(method, args)
-        self._check_intent(name, method, args, kwargs)
-        result = _whole(target())
+        self._note_intent(made)
+        self._check_intent(made)
+        result = made.target()
         self.check()
         if fault is None or fault.kind is FaultKind.OVERTAKE:
             return result
@@ -343,15 +320,15 @@ class World:
             raise Crash
         if isinstance(result, Accepted | Refused):
             return NoAnswer("the answer was lost")
-        if name.startswith("flink"):
+        if made.name.startswith("flink"):
             raise FlinkUnreachableError("the answer was lost")
         raise TransientError("the answer was lost")
 
-    def _note_intent(self, method: str, args: Any) -> None:
-        if method != "commit":
+    def _note_intent(self, made: PortCall) -> None:
+        if made.method != "commit":
             return
-        commit = next(arg for arg in args if isinstance(arg, Commit))
-        held = next(arg for arg in args if isinstance(arg, Held))
+        commit = next(arg for arg in made.args if isinstance(arg, Commit))
+        held = next(arg for arg in made.args if isinstance(arg, Held))
         self._check_growth(held, commit.status)
 
     def _check_growth(self, held: Held, status: JobStatus) -> None:
@@ -370,15 +347,14 @@ class World:
         record = self.statuses._tables.records.get(held.job_id)  # noqa: SLF001  # ground truth of the twin
         return record is not None and (record.fence, record.version) == (held.fence, held.version)
 
-    def _check_intent(self, name: str, method: str, args: Any, kwargs: Any) -> None:
+    def _check_intent(self, made: PortCall) -> None:
         """S9: an effect carries an identity that was recorded before."""
-        if not name.startswith("flink[") or method not in {"submit", "stop", "savepoint", "cancel"}:
+        if not made.name.startswith("flink[") or made.method not in {"submit", "stop", "savepoint", "cancel"}:
             return
-        identity = (
-            f"submit:{args[0].flink_job_id}" if method == "submit" else f"{method}:{kwargs.get('trigger_id') or args[0]}"
-        )
+        subject = made.args[0].flink_job_id if made.method == "submit" else made.kwargs.get("trigger_id") or made.args[0]
+        identity = f"{made.method}:{subject}"
         if identity not in self._intents:
-            raise ViolationError(f"S9: {identity} was not recorded before {name}")
+            raise ViolationError(f"S9: {identity} was not recorded before {made.name}")
 
     # Promises
 
@@ -453,11 +429,6 @@ class World:
             for job_id in twin.live_copies(tag(CONTROLLER, JOB)):
                 found += [start.jar_sha256 for start in twin.history if start.flink_job_id == job_id][-1:]
         return found
-
-
-def _whole(result: Any) -> Any:
-    """Read an iterator to its end: one port call is one step."""
-    return iter(list(result)) if isinstance(result, Iterator) and not hasattr(result, "read") else result
 
 
 def _intents_of(status: JobStatus) -> Iterator[str]:
