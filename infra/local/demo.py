@@ -218,17 +218,21 @@ Stop everything:
         """Run a command as a person would, and show it."""
         self._console.print(f"$ flinkctl {shlex.join(arguments)}", style="dim", markup=False)
         sys.stdout.flush()
-        done = subprocess.run([_program(), *arguments], env=self._environ, stdin=subprocess.DEVNULL, check=False)  # noqa: S603  # our own program
+        done = subprocess.run(
+            [_program(), *arguments], env=self._environ, stdin=subprocess.DEVNULL, check=False
+        )  # our own program
         if done.returncode != 0:
             self._flinkctl_quietly("events", JOB)
             raise DemoError(f"`flinkctl {shlex.join(arguments)}` ended with status {done.returncode}; it says why above.")
 
     def _flinkctl_quietly(self, *arguments: str) -> None:
-        subprocess.run([_program(), *arguments], env=self._environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603  # our own program
+        subprocess.run(
+            [_program(), *arguments], env=self._environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )  # our own program
 
     def _json(self, *arguments: str, check: bool = True) -> Any:
         """Run a reading command and give its document; None when it fails and that is all right."""
-        done = subprocess.run(  # noqa: S603  # our own program
+        done = subprocess.run(  # our own program
             [_program(), *arguments, "-o", "json"],
             env=self._environ,
             stdin=subprocess.DEVNULL,

@@ -246,4 +246,3 @@ def truncated(jar: Path) -> Path:
     path = jar.with_name("truncated.jar")
     path.write_bytes(jar.read_bytes()[:-30])
     return path
-

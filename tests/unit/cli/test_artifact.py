@@ -46,7 +46,12 @@ def test_a_key_may_not_sign_for_another_namespace(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"", "is empty"), (b"!!!", "not base64"), (base64.b64encode(b"x" * 64), "no signature of"), (b"A" * 70_000, "more than")],
+    [
+        (b"", "is empty"),
+        (b"!!!", "not base64"),
+        (base64.b64encode(b"x" * 64), "no signature of"),
+        (b"A" * 70_000, "more than"),
+    ],
 )
 def test_what_is_no_signature_is_refused(bench: Bench, content: bytes, told: str) -> None:
     bench.trusted_key("team")
@@ -122,7 +127,9 @@ def test_an_unsigned_push_says_what_is_missing(bench: Bench) -> None:
 def test_a_key_that_nobody_registered_is_warned_of(bench: Bench) -> None:
     bench.key_pair("stranger")
 
-    result = bench.run("artifact", "push", str(bench.jar()), "--to", ARTIFACT, "--sign-with", str(bench.directory / "stranger.pem"))
+    result = bench.run(
+        "artifact", "push", str(bench.jar()), "--to", ARTIFACT, "--sign-with", str(bench.directory / "stranger.pem")
+    )
 
     assert result.status == 0
     assert "is not registered" in result.err
@@ -139,14 +146,28 @@ def test_a_key_of_another_namespace_is_warned_of(bench: Bench) -> None:
 def test_nothing_is_uploaded_with_a_key_that_cannot_sign(bench: Bench) -> None:
     (bench.directory / "bad.pem").write_text("nonsense")
 
-    result = bench.run("artifact", "push", str(bench.jar()), "--to", ARTIFACT, "--sign-with", str(bench.directory / "bad.pem"))
+    result = bench.run(
+        "artifact", "push", str(bench.jar()), "--to", ARTIFACT, "--sign-with", str(bench.directory / "bad.pem")
+    )
 
     assert result.status == 1
     assert "no private key" in result.err
     assert bench.uploads.uploaded == []
 
 
-@pytest.mark.parametrize("key", ["etl.jar", "/etl.jar", "artifacts/../x.jar", "artifacts//x.jar", "default/x.jar", "artifacts/x.jar.sig", "artifacts/a\nb.jar", ""])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "etl.jar",
+        "/etl.jar",
+        "artifacts/../x.jar",
+        "artifacts//x.jar",
+        "default/x.jar",
+        "artifacts/x.jar.sig",
+        "artifacts/a\nb.jar",
+        "",
+    ],
+)
 def test_a_key_that_no_spec_can_name_is_wrong_usage(bench: Bench, key: str) -> None:
     assert bench.run("artifact", "push", str(bench.jar()), "--to", key).status == 2
     assert bench.uploads.uploaded == []

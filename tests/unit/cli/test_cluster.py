@@ -7,7 +7,11 @@ from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.errors import RejectedError
 from tests.unit.cli.bench import CLUSTER, Bench
 
-GIVEN = {"--url": "http://flink:8081", "--savepoint-root": "s3://state/savepoints", "--checkpoint-root": "s3://state/checkpoints"}
+GIVEN = {
+    "--url": "http://flink:8081",
+    "--savepoint-root": "s3://state/savepoints",
+    "--checkpoint-root": "s3://state/checkpoints",
+}
 
 
 def arguments(name: str = "default", **changed: str) -> list[str]:
@@ -79,7 +83,18 @@ def test_an_address_names_a_cluster_and_nothing_else(bench: Bench, url: str) -> 
 
 
 @pytest.mark.parametrize(
-    "root", ["s3://other/x", "s3://state/../x", "s3://state/%2e", "file:///state", "hdfs://x/y", "/state", "s3://", "s3://state//x", "s3://st ate/x"]
+    "root",
+    [
+        "s3://other/x",
+        "s3://state/../x",
+        "s3://state/%2e",
+        "file:///state",
+        "hdfs://x/y",
+        "/state",
+        "s3://",
+        "s3://state//x",
+        "s3://st ate/x",
+    ],
 )
 def test_a_root_is_where_the_controller_can_read(bench: Bench, root: str) -> None:
     result = bench.run(*arguments(savepoint_root=root))
@@ -92,7 +107,10 @@ def test_a_root_is_where_the_controller_can_read(bench: Bench, root: str) -> Non
 def test_a_laptop_may_use_loopback_and_files(tmp_path: object) -> None:
     bench = Bench(tmp_path, environment="local")  # type: ignore[arg-type]  # pytest gives a Path
 
-    assert bench.run(*arguments(url="http://127.0.0.1:8081", savepoint_root="file:///s", checkpoint_root="file:///c")).status == 0
+    assert (
+        bench.run(*arguments(url="http://127.0.0.1:8081", savepoint_root="file:///s", checkpoint_root="file:///c")).status
+        == 0
+    )
     assert bench.run(*arguments(savepoint_root="file://s")).status == 1
 
 

@@ -166,7 +166,9 @@ def test_an_event_cannot_write_control_characters_or_markup(bench: Bench) -> Non
     now = bench.clock.now()
     held = bench.statuses.acquire("etl", owner="t", now=now, until=now + timedelta(seconds=1))
     event = Event(sequence=1, time=now, type="Warning", reason="JobFailed", message="[red]x[/red]\x1b[2J\nnext")
-    bench.statuses.commit(held, Commit(JobStatus(job_id="etl", created_at=now, updated_at=now), events=(event,)), release=True)
+    bench.statuses.commit(
+        held, Commit(JobStatus(job_id="etl", created_at=now, updated_at=now), events=(event,)), release=True
+    )
 
     out = bench.run("events", "etl").out
 
@@ -220,7 +222,15 @@ def test_wait_for_stable_is_not_satisfied_by_the_upload_before(deployed: Bench) 
 
 def test_an_upload_that_was_refused_keeps_nobody_waiting(deployed: Bench) -> None:
     deployed.key_pair("stranger")
-    deployed.run("artifact", "push", str(deployed.jar("v2")), "--to", ARTIFACT, "--sign-with", str(deployed.directory / "stranger.pem"))
+    deployed.run(
+        "artifact",
+        "push",
+        str(deployed.jar("v2")),
+        "--to",
+        ARTIFACT,
+        "--sign-with",
+        str(deployed.directory / "stranger.pem"),
+    )
     deployed.work()
 
     assert deployed.run("wait", "etl", "--for", "stable").out == "etl: revision 1 is stable\n"
@@ -294,7 +304,9 @@ def test_wait_times_out_with_what_the_job_waits_for(bench: Bench) -> None:
     assert "ClusterUnknown" in result.err or "ArtifactMissing" in result.err
 
 
-@pytest.mark.parametrize("arguments", [["--for", "ready"], [], ["--for", "stable", "--timeout", "0"], ["--for", "stable", "--timeout", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--for", "ready"], [], ["--for", "stable", "--timeout", "0"], ["--for", "stable", "--timeout", "x"]]
+)
 def test_wait_must_be_told_what_for_and_how_long(bench: Bench, arguments: list[str]) -> None:
     assert bench.run("wait", "etl", *arguments).status == 2
 

@@ -94,7 +94,15 @@ def test_weak_private_and_senseless_keys_are_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [["--namespace", "No"], ["--namespace", "artifacts"], ["--prefix", ""], ["--prefix", "/"], ["--prefix", "a/../b/"], ["--prefix", "x"]]
+    "more",
+    [
+        ["--namespace", "No"],
+        ["--namespace", "artifacts"],
+        ["--prefix", ""],
+        ["--prefix", "/"],
+        ["--prefix", "a/../b/"],
+        ["--prefix", "x"],
+    ],
 )
 def test_scopes_that_nobody_owns_are_wrong_usage(bench: Bench, more: list[str]) -> None:
     bench.key_pair("team")

@@ -47,7 +47,7 @@ def test_the_reference_is_what_the_program_says() -> None:
 def test_every_command_is_in_the_reference_with_an_example(command: str) -> None:
     _, _, section = PAGE.read_text().partition(f"## flinkctl {command}\n")
 
-    assert f"Example: flinkctl {command.split()[0]}" in section.partition("\n## ")[0]
+    assert f"Example: flinkctl {command.split(maxsplit=1)[0]}" in section.partition("\n## ")[0]
 
 
 def test_every_line_of_help_is_short(bench: Bench) -> None:

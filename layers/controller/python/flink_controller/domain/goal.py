@@ -79,9 +79,7 @@ def judge(goal: Goal, item: Mapping[str, Any] | None, status: JobStatus | None) 
     if state is Lifecycle.FAILED and goal is not Goal.SUSPENDED:
         return Missed(f"the job is FAILED: {explained(status)}")
     if state in _GONE:
-        return (
-            NotYet("waiting for the controller to look at the spec") if status.waiting is None else NotYet(explained(status))
-        )
+        return Missed("the job is abandoned")
     match goal:
         case Goal.SUSPENDED:
             return _suspended(state, status)

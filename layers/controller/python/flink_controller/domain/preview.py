@@ -17,7 +17,7 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import Observation
 from flink_controller.domain.plan import Draft, Facts, Policy, living, target_of
 from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec, field_paths
-from flink_controller.domain.status import Attempt, DesiredState, JobStatus
+from flink_controller.domain.status import Attempt, DesiredState, JobStatus, Operation, OperationKind
 
 _NOTES = {
     "env_vars": "env_vars travel as Flink's global job parameters; they are no process environment",
@@ -168,6 +168,9 @@ class _Asked:
             return self._suspend()
         if self.alive is None:
             return self._start()
+        operation = self.before.operation
+        if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
+            return self._after_stop(operation)
         return self._change(self.alive)
 
     def _say(self, step: Step, summary: str, **more: Any) -> Preview:
@@ -214,6 +217,26 @@ class _Asked:
         if waits is not None:
             return self._say(Step.WAIT, f"the job {told}, once there is what it waits for: {waits}", waits_for=waits, **more)
         return self._say(Step.DEPLOY, f"the job {told}", **more)
+
+    def _after_stop(self, operation: Operation) -> Preview:
+        """A stop that has begun is completed, whatever the spec says meanwhile; the next attempt goes on from its state."""
+        told = f"the {operation.kind} for {operation.purpose} that is under way is completed first"
+        is_stop = operation.kind is OperationKind.STOP
+        if self.spec.deployment.upgrade_mode is UpgradeMode.STATELESS:
+            state, origin, outputs = State.DROPPED, None, Outputs.REPEATED
+        else:
+            state, origin = State.KEPT, "its savepoint" if is_stop else "the newest checkpoint"
+            outputs = Outputs.NOT_REPEATED if is_stop else Outputs.REPEATED
+        return self._say(
+            Step.RESTART,
+            f"{told}; then the job starts {f'from {origin}' if origin else 'without state'}",
+            restart=True,
+            state=state,
+            starts_from=origin,
+            outputs=outputs,
+            outputs_because=self._because(outputs),
+            waits_for=self._waits(),
+        )
 
     def _change(self, alive: Attempt) -> Preview:
         running, target, deployment = self.before.running, target_of(self.after), self.spec.deployment

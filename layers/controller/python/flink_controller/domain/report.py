@@ -97,7 +97,7 @@ class HistoryEntry(Value):
 
 def report(status: JobStatus) -> JobReport:
     """Tell what is recorded of a job."""
-    ready, attempt, alive = status.condition("Ready"), status.attempt, living(status)
+    ready, alive = status.condition("Ready"), living(status)
     state = lifecycle(status)
     return JobReport(
         job_id=status.job_id,
@@ -108,7 +108,7 @@ def report(status: JobStatus) -> JobReport:
         ready=ready is not None and ready.status == "True",
         reason="" if ready is None else ready.reason,
         message="" if ready is None else ready.message,
-        flink=FlinkReport() if attempt is None else FlinkReport(job_id=attempt.flink_job_id, state=_flink_state(status)),
+        flink=_flink(status),
         revision=RevisionReport(
             desired=None if status.desired is None else status.desired.number,
             running=None if alive is None else alive.revision,
@@ -160,13 +160,12 @@ def history(status: JobStatus | None, revisions: Sequence[Revision]) -> tuple[Hi
     )
 
 
-def _flink_state(status: JobStatus) -> str | None:
+def _flink(status: JobStatus) -> FlinkReport:
     attempt, reachable = status.attempt, status.condition("ClusterReachable")
     if attempt is None:
-        return None
-    if not attempt.is_dead and reachable is not None and reachable.status == "False":
-        return UNKNOWN
-    return attempt.flink_state
+        return FlinkReport()
+    is_away = not attempt.is_dead and reachable is not None and reachable.status == "False"
+    return FlinkReport(job_id=attempt.flink_job_id, state=UNKNOWN if is_away else attempt.flink_state)
 
 
 def _artifact(status: JobStatus) -> ArtifactReport | None:
