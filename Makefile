@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
-.PHONY: help setup lint types layers test simulate infra lock local local-down demo deploy docs burn-jar clean
+.PHONY: help setup lint types layers test simulate chaos infra lock local local-down demo deploy docs burn-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
 simulate: setup  ## every crash point of every story, with and without the lease
 	$(BIN)/python -m tests.simulation.enumerate
 
+chaos: setup  ## kill the reconciling process 200 times on the emulator and a real Flink
+	$(BIN)/python -m tests.chaos.replay
+
 infra: setup  ## synthesize the templates of dev and prod
 	$(BIN)/python -m pytest tests/infra
 
@@ -58,7 +61,7 @@ demo: setup  ## show the main job on a real Flink: deploy, upgrade, counter inta
 
 deploy: setup  ## deploy to the AWS account of the environment: make deploy ENVIRONMENT=dev
 	$(BIN)/python -m infra.local install --only cdk
-	.cache/node_modules/.bin/cdk deploy --context environment=$(or $(ENVIRONMENT),dev)
+	.cache/aws-cdk-2.1148.1/node_modules/.bin/cdk deploy --context environment=$(or $(ENVIRONMENT),dev)
 
 burn-jar: setup  ## build the burn jar from its source
 	$(BIN)/python -m infra.local.burn_jar
