@@ -11,10 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from rich.console import Console
 
@@ -45,6 +45,9 @@ deployment:
   checkpoint_interval: 2000          # ms
   rollback: {{stabilization_seconds: 5}}
 """
+
+
+T = TypeVar("T")
 
 
 class DemoError(LocalStackError):
@@ -200,7 +203,7 @@ Stop everything:
     def _chapter(self, title: str) -> None:
         self._console.print(f"\n[bold]{title}[/bold]")
 
-    def _until(self, read: Any, what: str, seconds: float = READ_SECONDS) -> Any:
+    def _until(self, read: Callable[[], T | None], what: str, seconds: float = READ_SECONDS) -> T:
         deadline = time.monotonic() + seconds
         while (found := read()) is None:
             if time.monotonic() > deadline:

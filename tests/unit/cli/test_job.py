@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from flink_controller.domain.errors import TransientError
-from flink_controller.domain.status import Event, JobStatus
+from flink_controller.domain.status import EndState, Event, JobStatus, OperationKind
 from flink_controller.ports import Commit
+from flink_controller.services.admit_artifact import admit_artifact
 from flink_controller.testing.flink_behaviour import JobBehaviour
-from tests.unit.cli.bench import ARTIFACT, CLUSTER, SPEC, Bench
+from tests.unit.cli.bench import ARTIFACT, BUCKET, CLUSTER, SPEC, Bench
+from tests.unit.domain.reported_samples import NOW, dead, operation, status
 
 STATUS_FIELDS = {
     "job_id",
@@ -336,3 +338,40 @@ def test_documents_are_ascii_whatever_the_data(deployed: Bench) -> None:
 
     assert json.loads(out)["labels"] == {"a": "\u202e\u0085"}
     assert out.isascii()
+
+
+def test_wait_counts_an_upload_that_was_verified_and_not_taken_over_yet(deployed: Bench) -> None:
+    deployed.is_working = False
+    deployed.run("artifact", "push", str(deployed.jar("v2")), "--to", ARTIFACT)
+    admit_artifact(deployed.ports, deployed.policy, BUCKET, ARTIFACT)
+
+    result = deployed.run("wait", "etl", "--for", "stable", "--timeout", "2")
+
+    assert result.status == 3
+    assert f"to take over {ARTIFACT}" in result.err
+
+
+def test_wait_counts_a_signature_that_was_not_looked_at_yet(deployed: Bench) -> None:
+    deployed.is_working = False
+    deployed.objects.upload(BUCKET, ARTIFACT, deployed.jar("v2").read_bytes())
+    deployed.clock.advance(timedelta(seconds=2))
+    deployed.objects.delete(BUCKET, f"{ARTIFACT}.sig")
+    admit_artifact(deployed.ports, deployed.policy, BUCKET, ARTIFACT)
+    deployed.objects.upload(BUCKET, f"{ARTIFACT}.sig", b"later")
+
+    result = deployed.run("wait", "etl", "--for", "stable", "--timeout", "2")
+
+    assert result.status == 3
+    assert "to be verified with its signature" in result.err
+
+
+def test_describe_tells_what_is_under_way_and_what_went_wrong(bench: Bench) -> None:
+    broken = dead(EndState.FAILED, root_cause="no such table")
+    bench.put_status(status(attempt=broken, operation=operation(OperationKind.STOP), next_look=NOW))
+    bench.put_status(status(job_id="new", attempt=None, running=None))
+
+    out = bench.run("describe", "etl").out
+
+    for text in ("no such table", "stop for upgrade since", "next look"):
+        assert text in out
+    assert "attempt" not in bench.run("describe", "new").out

@@ -1,6 +1,7 @@
 """`validate`, `plan`, `apply`."""
 
 import copy
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -384,3 +385,62 @@ def test_apply_wait_is_content_with_a_bounded_job_that_has_completed(bench: Benc
 
     assert result.status == 0
     assert "the job has completed" in result.out
+
+
+def test_what_validate_finds_is_told_to_people_too(bench: Bench) -> None:
+    spec = changed(monitoring={"metrics_port": 9249}, env_vars={"A": "1"})
+    text = f"{json.dumps(spec)}\n---\njob_id: gone\nstate: abandoned\n"
+
+    result = bench.run("validate", "-f", "-", stdin=f"---\n{text}")
+
+    assert result.status == 0
+    assert "  warning: monitoring.metrics_port has no effect in this version" in result.out
+    assert "no process environment" in result.out
+    assert "gone: valid" in result.out
+
+
+def test_plans_of_several_jobs_are_told_one_after_the_other(bench: Bench) -> None:
+    bench.registry.put_cluster(CLUSTER)
+    text = "".join(
+        f"---\njob_id: {name}\njob_type: stream\nartifact_path: artifacts/a.jar\nenv_vars: {{A: b}}\nmonitoring: {{metrics_port: 1}}\n"
+        for name in ("one", "two")
+    )
+
+    out = bench.run("plan", "-f", "-", stdin=text).out
+
+    assert out.index("one:") < out.index("two:")
+    assert "note: env_vars" in out
+    assert "warning: monitoring.metrics_port" in out
+
+
+def test_abandoning_has_no_plan(bench: Bench) -> None:
+    assert bench.run("plan", "-f", "-", stdin="job_id: etl\nstate: abandoned\n").status == 1
+
+
+def test_a_malformed_cluster_is_told_by_the_plan(bench: Bench) -> None:
+    bench.registry.spoil("CLUSTER#default")
+
+    result = bench.run("plan", "-f", bench.file(SPEC))
+
+    assert result.status == 1
+    assert "is malformed" in result.err
+
+
+def test_a_pinned_digest_is_planned_with_the_version_that_has_it(deployed: Bench) -> None:
+    first = deployed.run("get", "etl", "-o", "json").json["artifact"]["sha256"]
+    deployed.run("artifact", "push", str(deployed.jar("v2")), "--to", ARTIFACT)
+    deployed.run("wait", "etl", "--for", "stable")
+
+    found = planned(deployed, changed(artifact_signature=f"sha256:{first}"))
+
+    assert (found["step"], found["change"]) == ("upgrade", "UPGRADE")
+    assert "has the pinned" in (planned(deployed, changed(artifact_signature=f"sha256:{'0' * 64}"))["waits_for"] or "")
+
+
+def test_a_pinned_job_does_not_wait_for_uploads(deployed: Bench) -> None:
+    first = deployed.run("get", "etl", "-o", "json").json["artifact"]["sha256"]
+    deployed.run("apply", "-f", deployed.file(changed(artifact_signature=f"sha256:{first}")), "--wait")
+    deployed.is_working = False
+    deployed.run("artifact", "push", str(deployed.jar("v2")), "--to", ARTIFACT)
+
+    assert deployed.run("wait", "etl", "--for", "stable", "--timeout", "2").status == 0
