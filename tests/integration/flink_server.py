@@ -50,9 +50,9 @@ class FlinkServer:
             case "POST", ["jars", "upload"]:
                 name, content = _part(body, kind)
                 return 200, {
-                    "filename": f"/tmp/{twin.upload_jar(name, io.BytesIO(content), len(content))}",
+                    "filename": f"/uploads/{twin.upload_jar(name, io.BytesIO(content), len(content))}",
                     "status": "success",
-                }  # Flink's own
+                }
             case "DELETE", ["jars", jar_id]:
                 twin.delete_jar(jar_id)
                 return 200, {}
