@@ -77,7 +77,7 @@ def _want(draft: Draft, state: DesiredState) -> None:
         case DesiredState.RUNNING:
             if before is DesiredState.SUSPENDED:
                 draft.event("ResumeRequested", "state: running")
-    if before in {DesiredState.DELETED, DesiredState.ABANDONED}:
+    if state is not DesiredState.DELETED and before in {DesiredState.DELETED, DesiredState.ABANDONED}:
         # Written again: a new wish, whatever became of the last one. State and counters go on.
         draft.set(is_completed=False, halted=None, halt_reason="", refused=None, failures=Failures())
 

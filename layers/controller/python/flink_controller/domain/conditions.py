@@ -99,6 +99,8 @@ def _job_running(draft: Draft) -> None:
         _set(draft, "JobRunning", "False", "NotRunning", "no attempt is live")
     elif attempt.phase is not AttemptPhase.LIVE:
         _set(draft, "JobRunning", "Unknown", "SubmitPending", f"{attempt.flink_job_id} is not listed")
+    elif draft.status.quarantine is not None:
+        _set(draft, "JobRunning", "Unknown", "Quarantine", f"{attempt.flink_job_id} is not listed by the new JobManager")
     elif attempt.settled_at is None:
         _set(draft, "JobRunning", "False", "TasksPending", f"Flink says {attempt.flink_state}; not all tasks run")
     else:

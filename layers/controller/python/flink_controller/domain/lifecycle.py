@@ -72,6 +72,8 @@ def _running(status: JobStatus) -> Lifecycle:
     is_back = status.refused is not None and status.refused.number == status.desired.number
     if attempt is None:
         return _before_first(status) if status.waiting is not None else Lifecycle.DEPLOYING
+    if status.waiting is not None and status.waiting[0] == "Quarantine":
+        return Lifecycle.WAITING
     at_target = target is not None and attempt.revision == target.number and attempt.phase is AttemptPhase.LIVE
     if (at_target and status.operation is None) or (
         at_target and status.operation and status.operation.purpose == "savepoint"
@@ -81,9 +83,6 @@ def _running(status: JobStatus) -> Lifecycle:
         return Lifecycle.ROLLED_BACK if is_back else Lifecycle.STABLE
     if is_back:
         return Lifecycle.ROLLING_BACK
-    waits = status.waiting[0] if status.waiting is not None else ""
-    if waits == "Quarantine":
-        return Lifecycle.WAITING
     if status.stable is not None and target is not None and status.stable.number != target.number:
         return Lifecycle.UPGRADING
     return Lifecycle.DEPLOYING

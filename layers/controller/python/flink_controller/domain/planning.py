@@ -585,7 +585,8 @@ def _start(draft: Draft) -> Action | None:
         attempt=attempt,
         running=target,
         staged_digests=tuple(digests),
-        restart_nonce=spec.deployment.restart_nonce if isinstance(view, ValidSpec) else draft.status.restart_nonce,
+        # The wish stands in the item; the revision that is started may be an older one.
+        restart_nonce=view.spec.deployment.restart_nonce if isinstance(view, ValidSpec) else draft.status.restart_nonce,
         quarantine=None,
     )
     if number == 1:
