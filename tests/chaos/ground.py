@@ -86,9 +86,7 @@ def _prepare(stack: LocalStack, flink_url: str, directory: Path) -> Ground:
     )
     public_pem = key.public.read_text()
     registry.put_key(
-        TrustedKey(
-            key_id="demo", algorithm=parse_public_key(public_pem), public_key=public_pem, namespaces=("default",)
-        )
+        TrustedKey(key_id="demo", algorithm=parse_public_key(public_pem), public_key=public_pem, namespaces=("default",))
     )
     version = stack.settings.flink_version
     return Ground(

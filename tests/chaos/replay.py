@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,7 +127,9 @@ class Driver:
                 label = ARTIFACTS[self._turn % len(ARTIFACTS)]
                 self.upload(label)
                 digest = hashlib.sha256(self.ground.jars[label].read_bytes()).hexdigest()
-                return lambda status: is_running(status) and status.running is not None and status.running.artifact.sha256 == digest
+                return lambda status: (
+                    is_running(status) and status.running is not None and status.running.artifact.sha256 == digest
+                )
             case "suspend":
                 self.specs.put_item(Item=self.spec(state="suspended"))
                 return lambda status: lifecycle(status) is Lifecycle.SUSPENDED
@@ -205,7 +208,7 @@ def faults_in_beats(directory: Path) -> list[str]:
             spans[job] = (min(first, int(at)), max(last, int(at)))
             counts.setdefault(job, {}).setdefault(int(number), []).append(int(count))
     faults, ordered = [], sorted(spans)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if spans[other][0] < spans[one][1]:
             faults.append(f"{directory.name}: {other} began {spans[one][1] - spans[other][0]} ms before {one} ended")
     reached: dict[int, int] = {}

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def assert_one_copy_at_a_time(beats: list[Beat]) -> None:
     for beat in beats:
         spans.setdefault(beat.flink_job_id, []).append(beat.at_ms)
     ordered = sorted((times[0], times[-1], job) for job, times in spans.items())
-    for (_, end, one), (start, _, other) in zip(ordered, ordered[1:], strict=False):
+    for (_, end, one), (start, _, other) in pairwise(ordered):
         assert end <= start, f"{one} still wrote {end - start} ms after {other} had begun"
 
 

@@ -25,7 +25,10 @@ PATIENCE = timedelta(seconds=4)
 """How long a look waits in the function for what Flink does quickly; longer waits go to the queue."""
 MAX_STEPS = 200
 """Steps of one look; far above what any path needs, so that a fault of ours cannot spin."""
-LEASE_MARGIN = timedelta(seconds=5)
+LEASE = timedelta(seconds=30)
+"""How long others leave a job alone: longer than any usual look, short enough that a look that died is soon made up for.
+A look that takes longer (a large jar) may be overtaken, which costs work and is safe.
+"""
 BUSY_DELAY = timedelta(seconds=3)
 """Before a wake-up that found the lease taken is tried again."""
 
@@ -91,13 +94,13 @@ def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> O
     Raises:
         TransientError: a store or the queue does not answer; the wake-up should be delivered again.
     """
-    now, length = ports.clock.now(), policy.function_timeout + LEASE_MARGIN
+    now = ports.clock.now()
     try:
-        held = ports.statuses.acquire(job_id, owner=owner, now=now, until=now + length)
+        held = ports.statuses.acquire(job_id, owner=owner, now=now, until=now + LEASE)
     except LeaseTakenError as taken:
         left = max(taken.until - now, timedelta(0))
         # A holder that lives is soon done; one that died is waited for in growing steps.
-        ports.follow_ups.send(job_id, min(max(length - left, BUSY_DELAY), max(left, BUSY_DELAY)))
+        ports.follow_ups.send(job_id, min(max(LEASE - left, BUSY_DELAY), max(left, BUSY_DELAY)))
         return Outcome.BUSY
     try:
         return _look(ports, policy, held)
