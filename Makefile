@@ -63,6 +63,9 @@ deploy: setup  ## deploy to the AWS account of the environment: make deploy ENVI
 	$(BIN)/python -m infra.local install --only cdk
 	.cache/aws-cdk-2.1148.1/node_modules/.bin/cdk deploy --context environment=$(or $(ENVIRONMENT),dev)
 
+docs: setup  ## write the generated pages anew: docs/cli.md, docs/job-spec.md
+	$(BIN)/python -m flink_controller.cli.reference > docs/cli.md
+
 burn-jar: setup  ## build the burn jar from its source
 	$(BIN)/python -m infra.local.burn_jar
 

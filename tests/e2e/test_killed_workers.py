@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,9 @@ MOMENTS_S = (0.15, 0.35, 0.8, 1.3)
 JOBS = ("killed-1", "killed-2", "killed-3")
 
 
-def test_jobs_survive_the_killing_of_the_reconciler_during_deploys_and_upgrades(team: Team) -> None:
+def test_jobs_survive_the_killing_of_the_reconciler_during_deploys_and_upgrades(
+    team: Team, record_property: Callable[[str, object], None]
+) -> None:
     killed = 0
     for job in JOBS:
         team.upload_counter(f"artifacts/{job}.jar", "v1")
@@ -39,7 +42,7 @@ def test_jobs_survive_the_killing_of_the_reconciler_during_deploys_and_upgrades(
     for job in JOBS:
         team.wait(job, lambda status: status["lifecycle"] == "DELETED")
 
-    print(f"killed {killed} workers in {ROUNDS} rounds")
+    record_property("killed", killed)
     assert killed >= ROUNDS * 2
     for job in JOBS:
         assert_one_copy_at_a_time(team.beats(job))

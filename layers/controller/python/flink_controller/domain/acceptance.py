@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
-from flink_controller.domain.plan import Draft
+from flink_controller.domain.plan import Draft, living
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
 
@@ -160,6 +160,9 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
         return None
     desired = draft.status.desired
     if desired is None or desired.artifact.key != found.key or desired.artifact.sha256 == found.sha256:
+        return found
+    if living(draft.status) is None:
+        # Nothing runs that a quick second upload would disturb.
         return found
     over_at = settled(head, draft.now, draft.facts.policy.debounce)
     if over_at is None:
