@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from flink_controller.domain.artifact import parse_digest
 from flink_controller.domain.change import SpecChange
@@ -74,12 +83,23 @@ def _path(text: str) -> str:
     return text
 
 
+def _ordered(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise ValueError("should be a list of texts; a set has no order")  # noqa: TRY004  # pydantic collects ValueError
+    return value
+
+
 _DURATION_MS_MAX = 7 * 24 * 3600 * 1000
 Milliseconds: TypeAlias = Annotated[int, Field(ge=1, le=_DURATION_MS_MAX)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
 Nonce: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 ShortText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Arguments: TypeAlias = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=4096)], ...],
+    Field(strict=False, max_length=256),
+    BeforeValidator(_ordered),
+]
 Memory: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(k|m|g|t|kb|mb|gb|tb)$")]
 
 
@@ -231,9 +251,7 @@ class RunNow(_Part):
     """A wish for one run outside the schedule."""
 
     nonce: Nonce | None = spec_field(None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one run.")
-    args: tuple[Annotated[str, StringConstraints(max_length=4096)], ...] = spec_field(
-        (), change=NONE, treatment=PENDING, max_length=256, strict=False, doc="Arguments of that run, after the spec's."
-    )
+    args: Arguments = spec_field((), change=NONE, treatment=PENDING, doc="Arguments of that run, after the spec's.")
 
 
 class BatchConfig(_Part):
@@ -333,9 +351,7 @@ class JobSpec(_Part):
     resources: Resources = spec_field(Resources, change=IGNORE, doc="What it needs of the cluster.")
     security: Security = spec_field(Security, change=IGNORE, doc="What it needs of the connection.")
     monitoring: Monitoring = spec_field(Monitoring, change=IGNORE, doc="What is watched.")
-    args: tuple[Annotated[str, StringConstraints(max_length=4096)], ...] = spec_field(
-        (), change=UPGRADE, strict=False, max_length=256, doc="Arguments of the program."
-    )
+    args: Arguments = spec_field((), change=UPGRADE, doc="Arguments of the program.")
     env_vars: Mapping[
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")],
         Annotated[str, StringConstraints(max_length=4096)],
@@ -490,7 +506,12 @@ def hash_item(item: Mapping[str, Any]) -> str:
 
 def canonical_json(document: object) -> str:
     """Write JSON in the one form that is hashed: sorted keys, no white space; what JSON cannot hold as its `ascii`."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=ascii)
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_canonical)
+
+
+def _canonical(value: object) -> object:
+    # The order of a set differs between processes, and a hash must not.
+    return sorted(map(ascii, value)) if isinstance(value, set | frozenset) else ascii(value)
 
 
 def field_paths(model: type[BaseModel] = JobSpec, prefix: str = "") -> Iterator[tuple[str, SpecChange, Treatment, str]]:

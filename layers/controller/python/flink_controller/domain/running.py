@@ -1,0 +1,112 @@
+"""A live attempt: is it the right one, is it proven, and what does its spec ask of it beside?"""
+
+from flink_controller.domain import health, intents, stopping, submitting
+from flink_controller.domain.actions import (
+    Action,
+    Cancel,
+    StopWithSavepoint,
+    TriggerSavepoint,
+)
+from flink_controller.domain.change import SpecChange, classify
+from flink_controller.domain.observation import (
+    Refused,
+    TriggerCompleted,
+    TriggerFailed,
+    TriggerUnknown,
+)
+from flink_controller.domain.plan import Draft, target_of
+from flink_controller.domain.spec import JobSpec, ValidSpec
+from flink_controller.domain.status import (
+    Attempt,
+    DesiredState,
+    Operation,
+    OperationKind,
+    Savepoint,
+)
+
+
+def live(draft: Draft, attempt: Attempt) -> Action | None:
+    """Take the step of a live attempt: finish what was begun, stop it, or keep it healthy."""
+    operation = draft.status.operation
+    if operation is not None and operation.flink_job_id != attempt.flink_job_id:
+        draft.set(operation=None)
+        operation = None
+    if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
+        return stopping.continue_stop(draft, attempt, operation)
+    if operation is not None:
+        action = _continue_savepoint(draft, operation)
+        if action is not None:
+            return action
+    match draft.status.desired_state:
+        case DesiredState.DELETED | DesiredState.ABANDONED:
+            return stopping.stop(draft, attempt, "delete")
+        case DesiredState.SUSPENDED:
+            return stopping.stop(draft, attempt, "suspend")
+        case DesiredState.RUNNING:
+            pass
+    target = target_of(draft.status)
+    if target is None or target.number == attempt.revision:
+        return _steady(draft, attempt)
+    running = draft.status.running
+    if running is not None and classify(running, target) <= SpecChange.IGNORE:
+        submitting.relabel(draft, running, target)
+        return _steady(draft, intents.current_attempt(draft))
+    is_back = draft.status.refused is not None
+    return stopping.stop(draft, attempt, "rollback" if is_back else "upgrade")
+
+
+def _steady(draft: Draft, attempt: Attempt) -> Action | None:
+    """The right revision is live: prove it, serve the nonces, clean up."""
+    view = draft.facts.spec
+    spec = view.spec if isinstance(view, ValidSpec) else None
+    nonce = spec.deployment.restart_nonce if spec is not None else None
+    if spec is not None and nonce is not None and nonce != draft.status.restart_nonce:
+        action = stopping.stop(draft, attempt, "restart")
+        if isinstance(action, StopWithSavepoint | Cancel):
+            draft.set(restart_nonce=nonce)
+        return action
+    health.judge(draft, attempt, spec)
+    refused = draft.status.refused
+    if refused is not None and refused.number == attempt.revision:
+        return stopping.stop(draft, attempt, "rollback")
+    attempt = intents.current_attempt(draft)
+    nonce = spec.deployment.savepoint_nonce if spec is not None else None
+    if spec is not None and nonce is not None and nonce != draft.status.savepoint_nonce and draft.status.operation is None:
+        draft.set(savepoint_nonce=nonce)
+        return _savepoint(draft, attempt, spec)
+    if attempt.is_proven:
+        return submitting.release_jars(draft, keep=target_of(draft.status))
+    return None
+
+
+def _savepoint(draft: Draft, attempt: Attempt, spec: JobSpec) -> Action:
+    operation = intents.new_operation(draft, OperationKind.SAVEPOINT, attempt.flink_job_id, "savepoint", spec=spec)
+    draft.set(operation=operation)
+    intents.remember_directory(draft, attempt, operation.target_directory)
+    return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
+
+
+def _continue_savepoint(draft: Draft, operation: Operation) -> Action | None:
+    assert draft.seen is not None
+    trigger, answer = draft.seen.trigger, draft.facts.findings.answer
+    match trigger:
+        case TriggerCompleted(path=path):
+            draft.set(savepoint=Savepoint(path=path, completed_at=draft.now), operation=None)
+            draft.set_attempt(savepoint_directories=(operation.target_directory,))
+            draft.event("SavepointCompleted", path)
+            return None
+        case TriggerFailed(cause=cause):
+            draft.set(operation=None)
+            draft.event("SavepointFailed", cause, warning=True)
+            return None
+        case _:
+            pass
+    if isinstance(answer, Refused):
+        draft.set(operation=None)
+        draft.event("SavepointFailed", answer.cause, warning=True)
+        return None
+    if isinstance(trigger, TriggerUnknown) and draft.now >= operation.requested_at + intents.RESEND:
+        draft.set(operation=operation.model_copy(update={"requested_at": draft.now}))
+        return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
+    draft.look(draft.now + intents.poll_interval(draft.now - operation.started_at))
+    return None

@@ -1,0 +1,267 @@
+"""Start an attempt, and find out what became of a submit: seen, sent again, or its id burned."""
+
+from datetime import timedelta
+
+from flink_controller.domain import handover, intents
+from flink_controller.domain.actions import (
+    Action,
+    Burn,
+    DeleteStaleJars,
+    Preparation,
+    ReleaseJar,
+    StageJar,
+    Submit,
+)
+from flink_controller.domain.change import SpecChange, classify
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.configuration import flink_configuration
+from flink_controller.domain.names import flink_job_id
+from flink_controller.domain.observation import (
+    NoAnswer,
+    NotSent,
+    RefusalKind,
+    Refused,
+)
+from flink_controller.domain.plan import Draft, bounded, living, target_of, wants_running
+from flink_controller.domain.spec import JobSpec, ValidSpec
+from flink_controller.domain.status import (
+    Attempt,
+    AttemptPhase,
+    DesiredState,
+    RevisionRef,
+)
+
+MAX_BACKOFF = timedelta(hours=1)
+
+
+def submitting(draft: Draft, attempt: Attempt) -> Action | None:
+    """Find out what became of a submit; send it again, or burn its id when it is not wanted or was refused."""
+    answer = draft.facts.findings.answer
+    if isinstance(answer, Refused) and answer.kind is not RefusalKind.DUPLICATE:
+        draft.set_attempt(
+            refusal=bounded(answer.cause),
+            refusal_is_final=answer.kind is RefusalKind.PROGRAM,
+            is_jar_void=answer.kind is RefusalKind.JAR_GONE,
+        )
+    attempt = intents.current_attempt(draft)
+    target = target_of(draft.status)
+    is_wanted = wants_running(draft.status) and target is not None and _same_revision(draft, attempt, target)
+    if not is_wanted or attempt.refusal is not None:
+        return _burn(draft, attempt)
+    if attempt.is_unsent and not isinstance(answer, NotSent):
+        return _resend(draft)
+    again_at = attempt.submitted_at + draft.facts.policy.submit_timeout
+    if draft.now >= again_at:
+        return _resend(draft)
+    cause = answer.cause if isinstance(answer, NoAnswer | NotSent) else "not listed yet"
+    draft.wait("SubmitPending", f"{attempt.flink_job_id}: {cause}", again_at)
+    draft.look(
+        draft.now + (intents.RESEND if attempt.is_unsent else intents.poll_interval(draft.now - attempt.submitted_at))
+    )
+    return None
+
+
+def _resend(draft: Draft) -> Action | None:
+    """Post the same id again: Flink refuses it if the first has arrived."""
+    running, cluster = draft.status.running, draft.facts.observation.cluster
+    assert running is not None
+    assert cluster is not None
+    ready = ready_to_submit(draft, running)
+    if not isinstance(ready, bool):
+        return ready
+    spec, staged = draft.spec_of(running), draft.facts.findings.staged
+    if not ready or spec is None or staged is None:
+        return None
+    draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
+    draft.jar = staged
+    return _submit_of(intents.current_attempt(draft), spec, cluster)
+
+
+def _burn(draft: Draft, attempt: Attempt) -> Action | None:
+    if attempt.refusal is None:
+        draft.wait("Burning", f"{attempt.flink_job_id} is not wanted any more; its id is being used up")
+    draft.set_attempt(phase=AttemptPhase.BURNING, submitted_at=draft.now)
+    return Burn(attempt.flink_job_id, attempt.incarnation)
+
+
+def burning(draft: Draft, attempt: Attempt) -> Action | None:
+    """Burn until the id is seen dead."""
+    draft.wait("Burning", f"{attempt.flink_job_id} may still start; its id is being used up")
+    if draft.now >= attempt.submitted_at + intents.RESEND:
+        return _burn(draft, attempt)
+    draft.look(draft.now + intents.poll_interval(draft.now - attempt.submitted_at))
+    return None
+
+
+def _same_revision(draft: Draft, attempt: Attempt, target: RevisionRef) -> bool:
+    if attempt.revision == target.number:
+        return True
+    running = draft.status.running
+    if running is None or classify(running, target) > SpecChange.IGNORE:
+        return False
+    relabel(draft, running, target)
+    return True
+
+
+def relabel(draft: Draft, running: RevisionRef, target: RevisionRef) -> None:
+    """The running job already is what the target asks for: only its name changes."""
+    if draft.status.stable is not None and draft.status.stable.number == running.number:
+        draft.set(stable=target)
+    draft.set(running=target)
+    draft.set_attempt(revision=target.number)
+
+
+def release_jars(draft: Draft, *, keep: RevisionRef | None) -> Action | None:
+    """Give up the jars that this job needs no more, one at a time."""
+    kept = {keep.artifact.sha256} if keep is not None else set()
+    gone = draft.facts.findings.released
+    left = tuple(digest for digest in draft.status.staged_digests if digest not in gone)
+    if left != draft.status.staged_digests:
+        draft.set(staged_digests=left)
+    attempt = draft.status.attempt
+    if attempt is None:
+        return None
+    return next((ReleaseJar(attempt.cluster, digest) for digest in left if digest not in kept), None)
+
+
+def at_rest(draft: Draft) -> Action | None:
+    """Nothing lives: settle what the last attempt left behind, then start the next if one is wanted."""
+    attempt = draft.status.attempt
+    if attempt is not None and not handover.is_resolved(draft):
+        lookup = handover.resolve(draft, attempt)
+        if lookup is not None:
+            return lookup
+        if not handover.is_resolved(draft):
+            # Too early, or blocked; whatever is waited for was said.
+            draft.look(draft.now + intents.BLOCKED_LOOK)
+            return None
+    match draft.status.desired_state:
+        case DesiredState.DELETED | DesiredState.ABANDONED:
+            return release_jars(draft, keep=None)
+        case DesiredState.SUSPENDED:
+            return None
+        case DesiredState.RUNNING:
+            return _start(draft) if wants_running(draft.status) else None
+
+
+def _start(draft: Draft) -> Action | None:
+    """Start the next attempt of the target revision from the state at hand."""
+    target = target_of(draft.status)
+    if target is None:
+        return None
+    failures, view = draft.status.failures, draft.facts.spec
+    if failures.count and failures.last_at is not None:
+        base = view.spec.deployment.on_failure.backoff_seconds if isinstance(view, ValidSpec) else 30
+        due = failures.last_at + min(timedelta(seconds=base) * 2 ** min(failures.count - 1, 12), MAX_BACKOFF)
+        if draft.now < due:
+            cause = draft.status.attempt.root_cause if draft.status.attempt is not None else None
+            draft.wait("BackingOff", f"restart {failures.count} at {due:%H:%M:%S} UTC after: {cause}", due)
+            return None
+    ready = ready_to_submit(draft, target)
+    if not isinstance(ready, bool):
+        return ready
+    if not ready:
+        return None
+    spec, cluster, staged = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged
+    assert spec is not None
+    assert cluster is not None
+    if staged is None:
+        return None
+    number = draft.status.attempt_counter + 1
+    attempt = Attempt(
+        number=number,
+        flink_job_id=flink_job_id(draft.facts.policy.controller_id, draft.facts.job_id, number),
+        revision=target.number,
+        cluster=cluster.name,
+        restore_from=handover.start_state(draft, spec),
+        checkpoint_root=cluster.checkpoint_root,
+        jar_id=staged.jar_id,
+        incarnation=staged.incarnation,
+        created_at=draft.now,
+        submitted_at=draft.now,
+    )
+    digests = dict.fromkeys((*draft.status.staged_digests, target.artifact.sha256))
+    draft.set(
+        attempt_counter=number,
+        attempt=attempt,
+        running=target,
+        staged_digests=tuple(digests),
+        # The wish stands in the item; the revision that is started may be an older one.
+        restart_nonce=view.spec.deployment.restart_nonce if isinstance(view, ValidSpec) else draft.status.restart_nonce,
+        quarantine=None,
+    )
+    if number == 1:
+        draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
+    draft.jar = staged
+    draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
+    return _submit_of(attempt, spec, cluster)
+
+
+def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
+    """Do everything that can fail cheaply before a submit: spec at hand, state allowed, old jars void, bytes staged.
+
+    Returns what to do first; True when all is ready; False when the draft says what is waited for.
+    """
+    spec, cluster, seen, findings = draft.spec_of(target), draft.facts.observation.cluster, draft.seen, draft.facts.findings
+    assert cluster is not None
+    assert seen is not None
+    if spec is None:
+        return intents.load_revision(draft, target) or False
+    attempt = draft.status.attempt
+    fault = _state_fault(draft, spec, cluster)
+    if fault is not None:
+        draft.wait("StateForbidden", fault, draft.now + intents.BLOCKED_LOOK)
+        return False
+    if cluster.name != spec.cluster:
+        # A move: its bytes are staged on the new cluster, once the job on the old one is dead.
+        if living(draft.status) is None:
+            draft.look(draft.now)
+        return living(draft.status) is not None
+    life = seen.incarnation or (attempt.incarnation if attempt is not None and draft.job(attempt.flink_job_id) else None)
+    if life is None:
+        draft.wait("ClusterRestarting", "the JobManager restarted during this look", draft.now + timedelta(seconds=1))
+        return False
+    is_here = attempt is not None and attempt.cluster == cluster.name
+    if attempt is not None and is_here and life not in {attempt.incarnation, findings.cleared}:
+        return DeleteStaleJars(life)
+    if findings.staging_refused is not None:
+        draft.wait(findings.staging_refused.reason, findings.staging_refused.message, draft.now + intents.BLOCKED_LOOK)
+        return False
+    staged = findings.staged
+    if staged is None or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.sha256, life):
+        void = attempt.jar_id if attempt is not None and attempt.is_jar_void else None
+        return StageJar(target.artifact, life, void_jar_id=void)
+    return True
+
+
+def _submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
+    return Submit(
+        flink_job_id=attempt.flink_job_id,
+        jar_id=attempt.jar_id,
+        entry_class=spec.entry_class,
+        args=spec.args,
+        parallelism=spec.deployment.parallelism,
+        restore_from=attempt.restore_from,
+        allow_non_restored_state=spec.deployment.allow_non_restored_state,
+        configuration=flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
+    )
+
+
+def _state_fault(draft: Draft, spec: JobSpec, cluster: Cluster) -> str | None:
+    """Say why the state to start from must not or cannot be read."""
+    attempt = draft.status.attempt
+    if attempt is None:
+        path, own = handover.initial_state(draft, spec), f"{cluster.savepoint_root}/{spec.name.namespace}/"
+        if path is None or path.startswith(own):
+            return None
+        return f"deployment.initial_savepoint_path: {path} is not below {own}, the namespace's own directory"
+    destination = draft.facts.observation.destination or cluster
+    if spec.cluster != destination.name:
+        return f"no cluster {spec.cluster} is registered; an operator adds it with flinkctl cluster add {spec.cluster}"
+    if destination.checkpoint_root == attempt.checkpoint_root or destination.name == attempt.cluster:
+        return None
+    if destination.checkpoint_root.startswith("s3://") and attempt.checkpoint_root.startswith("s3://"):
+        return None
+    return (
+        f"cluster {destination.name} cannot read {attempt.checkpoint_root}, where the job's state lies; both must use s3://"
+    )
