@@ -1,0 +1,192 @@
+"""The reference of the spec, made from the model: `python -m infra.docs > docs/job-spec.md`.
+
+A test compares the file with what this prints, so the document cannot drift from the program.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.configuration import flink_configuration
+from flink_controller.domain.spec import MAX_SPEC_BYTES, JobSpec, Treatment, field_paths
+
+NOTES: Final[Mapping[str, str]] = {
+    "job_id": "1 to 63 lower-case letters, digits and inner hyphens each. No slash means namespace `default`.",
+    "job_type": "`batch` is refused in this version.",
+    "cluster": "A change moves the job: stopped with a savepoint there, started from it here.",
+    "state": "`suspended` stops with a savepoint. `abandoned` stands alone with `job_id`, to end a delete that cannot end.",
+    "artifact_path": "Below `artifacts/` in namespace `default`, below `<namespace>/` in any other.",
+    "artifact_type": "Only `jar` can be deployed in this version; the others are refused.",
+    "artifact_signature": "An older version with this digest is deployed, if it was admitted. Other bytes are an UPGRADE.",
+    "args": "Write a list; a string set has no order.",
+    "deployment.parallelism": "A change is an upgrade in this version; no rescaling in place.",
+    "deployment.upgrade_mode": "`stateless` starts empty every time. `last-state` cancels and starts from the newest checkpoint. `blue-green` is accepted with a"
+    " warning and upgrades as `savepoint` does in this version.",
+    "deployment.savepoint_fallback": "`wait` holds only while the job lives.",
+    "deployment.rollback.stabilization_seconds": "Health also needs a checkpoint since the start, if checkpoints are on.",
+    "deployment.on_failure.action": "Of a proven revision; an unproven one is rolled back if `rollback.enabled`. `rollback` acts as"
+    " `restart` in this version.",
+    "deployment.initial_savepoint_path": "Below the namespace's own savepoint directory; relative to it, or a whole URI.",
+    "deployment.restart_nonce": "Also gets a FAILED job going again. `flinkctl restart` writes it.",
+    "deployment.savepoint_nonce": "`flinkctl savepoint` writes it.",
+    "security.artifact_verification": "`false` is refused.",
+}
+"""What the model cannot say by itself."""
+SAMPLES: Final[Mapping[str, Any]] = {
+    "env_vars": {"KEY": "value"},
+    "deployment.checkpoint_interval": 1,
+    "deployment.restart_strategy": "fixed-delay",
+    "deployment.max_restart_attempts": 7,
+    "deployment.restart_delay": 1,
+    "monitoring.log_level": "WARN",
+    "stream_config.checkpoint_timeout": 1,
+    "stream_config.min_pause_between_checkpoints": 1,
+    "stream_config.max_concurrent_checkpoints": 2,
+    "advanced.network_buffer_timeout": 1,
+}
+"""For each field that becomes Flink configuration, a value that shows; a test compares the list with the code."""
+
+_INTRODUCTION: Final = f"""\
+# The spec
+
+One item in the spec table, or the same document in YAML or JSON for `flinkctl apply -f`. Three fields are required: `job_id`, `job_type` and `artifact_path`. Types are strict, a field that is not listed here is an error, and the whole may have {MAX_SPEC_BYTES // 1024} KB as canonical JSON. All faults are told at once, with their paths.
+
+This page is made from the model (`python -m infra.docs > docs/job-spec.md`).
+
+**Change** says what another value does to a running job, the most severe one wins:
+
+| class | means |
+| --- | --- |
+| NONE | a wish of its own (a state, a nonce); makes no revision |
+| IGNORE | taken over; the job is not touched |
+| RESCALE | an upgrade in this version |
+| UPGRADE | stopped with a savepoint, started from it |
+| REDEPLOY | likewise, possibly on another cluster |
+
+**Effect** is *applied*: it reaches Flink, or the controller acts on it; or *not yet*: checked and accepted, without effect in this version, and named in the message of condition `SpecValid`. No field is ignored silently.
+
+Counters of revisions and attempts are never reset: a job_id that is deleted and written again goes on from its state, unless its `upgrade_mode` is `stateless`.
+"""
+
+
+def job_spec() -> str:
+    """Write the whole page."""
+    schema = JobSpec.model_json_schema()
+    sections: dict[str, list[str]] = {}
+    for path, change, treatment, text in field_paths():
+        field = _field(schema, path)
+        effect = "applied" if treatment is Treatment.APPLIED else "not yet"
+        note = " ".join(filter(None, (text, NOTES.get(path, ""))))
+        row = f"| `{path}` | {_type(schema, field)} | {_default(schema, path)} | {change.name} | {effect} | {note} |"
+        sections.setdefault(path.rpartition(".")[0], []).append(row)
+    head = "| field | type | default | change | effect | |\n| --- | --- | --- | --- | --- | --- |"
+    tables = [
+        f"## {f'`{name}`' if name else 'The job'}\n\n{head}\n" + "\n".join(rows) + "\n" for name, rows in sections.items()
+    ]
+    return "\n".join([_INTRODUCTION, *tables, _configuration_table()])
+
+
+def configured_by(path: str) -> dict[str, str]:
+    """Give the entries of Flink's configuration that a field changes."""
+    sample: dict[str, Any] = {}
+    place = sample
+    *parents, last = path.split(".")
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = SAMPLES[path]
+    if last in {"max_restart_attempts", "restart_delay"}:
+        before = _configuration({"deployment": {"restart_strategy": "fixed-delay"}})
+        place["restart_strategy"] = "fixed-delay"
+    else:
+        before = _configuration({})
+    return {key: value for key, value in _configuration(sample).items() if before.get(key) != value}
+
+
+def main() -> None:
+    """Print the page."""
+    sys.stdout.write(job_spec())
+
+
+def _configuration(fields: Mapping[str, Any]) -> Mapping[str, str]:
+    spec = JobSpec.model_validate({"job_id": "job", "job_type": "stream", "artifact_path": "artifacts/job.jar", **fields})
+    cluster = Cluster(name="default", url="http://flink:8081", savepoint_root="s3://b/s", checkpoint_root="s3://b/c")
+    return flink_configuration(spec, cluster, revision=1, attempt=1)
+
+
+def _configuration_table() -> str:
+    rows = [f"| `{path}` | {', '.join(f'`{key}`' for key in configured_by(path))} |" for path in SAMPLES]
+    always = ", ".join(f"`{key}`" for key in _configuration({"deployment": {"checkpoint_interval": None}}))
+    return "\n".join(
+        [
+            "## What Flink is told",
+            "",
+            "Fields that become configuration of the submitted job; `restart_strategy` chooses the prefix of its two companions.",
+            "What the program sets in its own code wins over checkpoint interval and restart strategy.",
+            "",
+            "| field | Flink's configuration |",
+            "| --- | --- |",
+            *rows,
+            "",
+            f"Always set: {always}.",
+            "Checkpoints are retained on cancellation: what a cancelled or lost job wrote last is its only state.",
+            "The global job parameters also carry `flinkctl.job-id`, `flinkctl.revision` and `flinkctl.attempt`.",
+            "They are no process environment and no logger setting.",
+            "",
+        ]
+    )
+
+
+def _field(schema: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = schema
+    for part in path.split("."):
+        found = _resolved(schema, found)["properties"][part]
+    return found
+
+
+def _resolved(schema: Mapping[str, Any], field: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = field.get("$ref")
+    return field if reference is None else schema["$defs"][reference.rpartition("/")[2]]
+
+
+def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
+    field = _resolved(schema, field)
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(_type(schema, one) for one in field["anyOf"]))
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"] if value != "deleted")
+    match field["type"]:
+        case "null":
+            return "null"
+        case "boolean":
+            return "true or false"
+        case "string":
+            return "size as `2g`" if "(k|m|g|t" in field.get("pattern", "") else "text"
+        case "array":
+            return "list of text"
+        case "object":
+            return "map of text to text"
+        case kind:
+            return "".join([str(kind), *_bounds(field)])
+
+
+def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
+    low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum")
+    if "exclusiveMinimum" in field:
+        yield f" above {low}"
+    elif low is not None:
+        yield f" from {low}"
+    if high is not None:
+        yield f" to {high}"
+
+
+def _default(schema: Mapping[str, Any], path: str) -> str:
+    if "." not in path and path in schema["required"]:
+        return "*required*"
+    value = _field(schema, path).get("default")
+    return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    main()
