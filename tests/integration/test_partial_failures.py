@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from flink_controller.bootstrap import controller
+from flink_controller.domain.cluster import Auth
 from flink_controller.domain.errors import TransientError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.testing.simulator import jar_bytes
@@ -140,3 +141,18 @@ def test_a_status_that_cannot_be_read_fails_its_own_records_only(installed: Inst
     }
     assert installed.lifecycle("team-a/orders") is Lifecycle.WAITING
     assert flink.twin.history == []
+
+
+@pytest.mark.xfail(reason="an authentication that is not supported ends the batch instead of becoming a reason", strict=True)
+@pytest.mark.parametrize("changes", [{"auth": Auth.BEARER, "secret": "arn"}, {"ca": "no certificate"}])
+def test_a_cluster_that_cannot_be_spoken_to_is_a_reason_and_no_error(
+    installed: Installation, flink: FlinkServer, changes: dict[str, Any]
+) -> None:
+    known = installed.registry.cluster("default")
+    assert known is not None
+    installed.registry.put_cluster(known.model_copy(update=changes | {"url": "https://127.0.0.1:9"}))
+    installed.put_spec(spec_item())
+
+    assert deliver("reconcile_job/insert.json") == {"batchItemFailures": []}
+    assert installed.lifecycle() is Lifecycle.WAITING
+    assert flink.requests == []
