@@ -225,7 +225,6 @@ def test_a_spec_that_is_no_spec_says_every_fault_and_raises_nothing(installed: I
     assert flink.twin.history == []
 
 
-@pytest.mark.xfail(reason="a string set is taken for a list, in an order that differs between processes", strict=True)
 def test_arguments_written_as_a_set_are_refused_because_a_set_has_no_order(
     installed: Installation, flink: FlinkServer
 ) -> None:

@@ -1,0 +1,162 @@
+"""The documentation names everything that the code can say, and its links lead somewhere."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from flink_controller.cli.reference import commands
+from flink_controller.domain import configuration
+from flink_controller.domain.lifecycle import Lifecycle
+from flink_controller.domain.spec import field_paths
+from flink_controller.settings import Settings, variable
+from flink_controller.telemetry import Metric
+from infra import docs
+from infra.functions import FUNCTIONS
+from tests.reasons import event_reasons, status_reasons
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE: Final = re.compile(r"```.*?```", re.DOTALL)
+_ALARM_GUIDE: Final = re.compile(r'guide="([a-z-]+)"')
+_QUEUE_ALARM: Final = re.compile(r'^\s*\(?"([a-z-]+-failures)"', re.MULTILINE)
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """Give the text below a heading, up to the next one of its level."""
+    level = heading.partition(" ")[0]
+    _, found, rest = page(name).partition(f"\n{heading}\n")
+    assert found, f"{name} has no {heading}"
+    return re.split(rf"\n{level} ", rest)[0]
+
+
+def first_column(table: str) -> set[str]:
+    """Give the first word of each row of a table, without quotes."""
+    rows = [line.split("|")[1].strip().strip("`") for line in table.splitlines() if line.startswith("|")]
+    return {row.split(" ")[0] for row in rows if row and not row.startswith("-")} - {
+        "reason",
+        "metric",
+        "variable",
+        "function",
+    }
+
+
+def anchors(path: Path) -> set[str]:
+    """Give the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_reference_of_the_spec_is_what_the_model_says() -> None:
+    assert page("docs/job-spec.md") == docs.job_spec(), "run python -m infra.docs > docs/job-spec.md"
+
+
+def test_every_note_on_a_field_is_about_a_field() -> None:
+    paths = {path for path, *_ in field_paths()}
+
+    assert set(docs.NOTES) <= paths
+    assert set(docs.SAMPLES) <= paths
+
+
+def test_every_field_that_reaches_flink_as_configuration_is_listed_with_its_keys() -> None:
+    for path in docs.SAMPLES:
+        assert docs.configured_by(path), path
+    source = ast.parse(Path(configuration.__file__).read_text(encoding="utf-8"))
+    leaves = {path.rpartition(".")[2] for path, *_ in field_paths()} - {"job_id"}
+    read = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute) and node.attr in leaves}
+
+    assert {path.rpartition(".")[2] for path in docs.SAMPLES} == read
+
+
+def test_every_command_is_documented() -> None:
+    for words in commands():
+        assert f"\n## flinkctl {words}\n" in page("docs/cli.md"), words
+
+
+def test_every_setting_is_documented() -> None:
+    assert first_column(section("docs/operations.md", "## Settings")) == {variable(field.name) for field in fields(Settings)}
+
+
+def test_every_metric_is_documented() -> None:
+    assert first_column(section("docs/operations.md", "## Metrics")) == {metric.value[0] for metric in Metric}
+
+
+def test_every_event_reason_is_documented_and_no_other() -> None:
+    assert first_column(section("docs/operations.md", "## Event reasons")) == event_reasons()
+
+
+def test_every_status_reason_is_documented_and_no_other() -> None:
+    assert first_column(section("docs/operations.md", "## Status reasons")) == status_reasons()
+
+
+def test_the_reasons_are_found_at_all() -> None:
+    assert {"SpecAccepted", "Submitted", "Stopped", "Cancelled", "JobFailed", "SubmissionRefused"} <= event_reasons()
+    assert {"ArtifactMissing", "SignatureMissing", "KeyRevoked", "Abandoned", "NotHealthy", "Quarantine"} <= status_reasons()
+
+
+def test_every_lifecycle_is_documented() -> None:
+    for state in Lifecycle:
+        assert state.value in page("docs/concepts.md"), state
+        assert f"`{state.value.title().replace('_', '')}`" in section("docs/operations.md", "## Status reasons"), state
+
+
+def test_every_alarm_has_its_heading() -> None:
+    source = page("infra/alarms.py")
+    guides = set(_ALARM_GUIDE.findall(source)) | set(_QUEUE_ALARM.findall(source))
+
+    assert len(guides) >= 9
+    assert guides <= anchors(ROOT / "docs/operations.md")
+    headings = set(re.findall(r"^### ([a-z-]+)$", page("docs/operations.md"), re.MULTILINE))
+    assert headings == guides
+
+
+def test_every_function_is_documented() -> None:
+    assert first_column(section("docs/operations.md", "## Functions")) == {row.name for row in FUNCTIONS}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in _LINK.findall(_CODE.sub("", path.read_text(encoding="utf-8"))):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        path = ahead.pop()
+        if path in reached or not path.is_file():
+            continue
+        reached.add(path)
+        targets = [target.partition("#")[0] for target in _LINK.findall(_CODE.sub("", path.read_text(encoding="utf-8")))]
+        found = [(path.parent / target).resolve() for target in targets if target and "://" not in target]
+        ahead += [
+            inner
+            for one in found
+            for inner in (sorted(one.glob("*.md")) if one.is_dir() else [one])
+            if inner.suffix == ".md"
+        ]
+
+    assert set(PAGES) <= reached
+
+
+def test_what_the_readme_shows_as_commands_exists() -> None:
+    text = page("README.md")
+    shown = set(re.findall(r"flinkctl ((?:artifact |keys |cluster )?[a-z-]+)", "".join(_CODE.findall(text))))
+    targets = set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+
+    assert shown <= set(commands())
+    assert targets <= set(re.findall(r"^([a-z-]+):", page("Makefile"), re.MULTILINE))
