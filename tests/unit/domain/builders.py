@@ -245,6 +245,8 @@ class Job:
                 return {"cleared": incarnation}
             case ReleaseJar(sha256=sha256):
                 return {"released": known.released | {sha256}}
+            case _:
+                raise AssertionError(f"nothing here plays {action}")
 
     # What is known afterwards
 

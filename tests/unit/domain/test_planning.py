@@ -384,17 +384,16 @@ def test_a_duplicate_is_no_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_final", "is_void"),
-    [(RefusalKind.PROGRAM, True, False), (RefusalKind.JAR_GONE, False, True), (RefusalKind.OTHER, False, False)],
+    ("kind", "is_final"), [(RefusalKind.PROGRAM, True), (RefusalKind.JAR_GONE, False), (RefusalKind.OTHER, False)]
 )
-def test_a_refused_id_is_burned_and_the_refusal_remembered(kind: RefusalKind, is_final: bool, is_void: bool) -> None:  # noqa: FBT001  # a case's outcome
+def test_a_refused_id_is_burned_and_the_refusal_remembered(kind: RefusalKind, is_final: bool) -> None:  # noqa: FBT001  # a case's outcome
     job = Job().submit()
 
     made = job.look(Refused(kind, "no"))
 
     assert made.action == Burn(job.attempt.flink_job_id, LIFE)
     assert job.attempt.phase is AttemptPhase.BURNING
-    assert (job.attempt.refusal, job.attempt.refusal_is_final, job.attempt.is_jar_void) == ("no", is_final, is_void)
+    assert (job.attempt.refusal, job.attempt.refusal_is_final) == ("no", is_final)
 
 
 @pytest.mark.parametrize("wish", ["suspend", "delete", "newer spec"])
@@ -621,7 +620,6 @@ def test_an_upgrade_starts_from_its_savepoint() -> None:
     ("mode", "checkpoints", "expected"),
     [
         ("savepoint", CHECKPOINTED, StopWithSavepoint),
-        ("blue-green", CHECKPOINTED, StopWithSavepoint),
         ("last-state", CHECKPOINTED, Cancel),
         ("last-state", Checkpoints(is_enabled=False), StopWithSavepoint),
         ("last-state", Checkpoints(is_enabled=True, deletes_on_cancellation=True), StopWithSavepoint),

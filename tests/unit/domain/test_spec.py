@@ -421,10 +421,6 @@ def test_a_field_that_is_applied_is_not_warned_of(path: str) -> None:
     assert [valid_spec(**{path.replace(".", "__"): value}).warnings for value in values] == [()] * len(values)
 
 
-def test_blue_green_is_warned_of() -> None:
-    assert valid_spec(deployment__upgrade_mode="blue-green").warnings == ("deployment.upgrade_mode",)
-
-
 def test_a_pin_gives_its_digits() -> None:
     assert valid_spec(artifact_signature="sha256:" + "ab" * 32).spec.pinned_digest == "ab" * 32
 

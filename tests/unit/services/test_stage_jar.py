@@ -1,0 +1,192 @@
+"""The only way from S3 to Flink: verified bytes, or none."""
+
+import hashlib
+import io
+from dataclasses import replace
+from typing import IO
+
+import pytest
+
+from flink_controller.domain.actions import Burn, StageJar
+from flink_controller.domain.artifact import Artifact, KeyStatus, jar_name
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.observation import RefusalKind, Refused
+from flink_controller.domain.plan import StagingRefused
+from flink_controller.domain.status import JobStatus, StagedJar
+from flink_controller.ports import Commit
+from flink_controller.services.stage_jar import burn_submit, stage_jar
+from flink_controller.testing.clock import START
+from flink_controller.testing.memory_artifacts import MemoryArtifactObjects
+from tests.unit.services.bench import BUCKET, BURN_BYTES, JOB, KEY, POLICY, SECOND, Bench, jar_bytes, trusted
+
+
+class Altering(MemoryArtifactObjects):
+    """A bucket whose bytes change on their way."""
+
+    def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
+        content = super().open(bucket, key, version_id).read()
+        return io.BytesIO(content[:-1] + b"?")
+
+
+def uploaded() -> tuple[Bench, Artifact]:
+    bench = Bench()
+    bench.upload()
+    admitted = bench.head.admitted
+    assert admitted is not None
+    assert admitted.artifact is not None
+    return bench, admitted.artifact
+
+
+def stage(bench: Bench, artifact: Artifact, **changes: str) -> StagedJar | StagingRefused:
+    action = StageJar(artifact, changes.get("incarnation", bench.flink.incarnation), changes.get("void"))
+    return stage_jar(bench.ports, POLICY, bench.cluster, action)
+
+
+def recorded(bench: Bench, jar: StagedJar) -> None:
+    held = bench.statuses.acquire(JOB, owner="me", now=START, until=START + SECOND)
+    status = JobStatus(job_id=JOB, created_at=START, updated_at=START)
+    bench.statuses.commit(held, Commit(status, jar=jar), release=True)
+
+
+def test_verified_bytes_are_uploaded_under_a_telling_name() -> None:
+    bench, artifact = uploaded()
+
+    staged = stage(bench, artifact)
+
+    (jar,) = bench.flink.jars()
+    assert staged == StagedJar(
+        cluster="default", sha256=artifact.sha256, jar_id=jar.jar_id, incarnation=bench.flink.incarnation
+    )
+    assert jar.name == jar_name(bench.flink.incarnation, artifact.sha256, "tests")
+
+
+def test_bytes_that_were_altered_are_taken_back_and_never_run() -> None:
+    bench, artifact = uploaded()
+    objects = Altering(bench.clock.now)
+    objects.upload(BUCKET, KEY, jar_bytes())
+    bench.ports = replace(bench.ports, objects=objects)
+
+    refused = stage(bench, artifact)
+
+    assert isinstance(refused, StagingRefused)
+    assert refused.reason == "ArtifactAltered"
+    assert bench.flink.jars() == []
+
+
+def test_a_version_that_is_gone_is_told() -> None:
+    bench, artifact = uploaded()
+    bench.objects.purge(BUCKET, KEY, artifact.version_id)
+
+    refused = stage(bench, artifact)
+
+    assert isinstance(refused, StagingRefused)
+    assert refused.reason == "ArtifactMissing"
+
+
+def test_a_version_below_a_delete_marker_still_serves() -> None:
+    bench, artifact = uploaded()
+    bench.objects.delete(BUCKET, KEY)
+
+    assert isinstance(stage(bench, artifact), StagedJar)
+
+
+@pytest.mark.parametrize("status", [KeyStatus.ACTIVE, KeyStatus.RETIRING])
+def test_what_a_retiring_key_signed_keeps_running(status: KeyStatus) -> None:
+    bench, artifact = uploaded()
+    bench.registry.put_key(trusted("team", b"team", status=status, not_after=START - SECOND))
+
+    assert isinstance(stage(bench, artifact), StagedJar)
+
+
+def test_a_revocation_counts_at_the_next_submit_even_for_a_staged_jar() -> None:
+    bench, artifact = uploaded()
+    staged = stage(bench, artifact)
+    assert isinstance(staged, StagedJar)
+    recorded(bench, staged)
+    bench.registry.put_key(trusted("team", b"team", status=KeyStatus.REVOKED))
+
+    refused = stage(bench, artifact)
+
+    assert isinstance(refused, StagingRefused)
+    assert refused.reason == "KeyRevoked"
+
+
+def test_a_key_that_is_gone_or_malformed_is_not_trusted() -> None:
+    bench, artifact = uploaded()
+    unknown = stage(bench, artifact.model_copy(update={"key_id": "nobody"}))
+    bench.registry.spoil("KEY#team")
+
+    malformed = stage(bench, artifact)
+
+    assert isinstance(unknown, StagingRefused)
+    assert isinstance(malformed, StagingRefused)
+    assert (unknown.reason, malformed.reason) == ("KeyUnknown", "KeyUnknown")
+    assert bench.flink.jars() == []
+
+
+def test_a_recorded_jar_of_this_incarnation_is_used_again() -> None:
+    bench, artifact = uploaded()
+    first = stage(bench, artifact)
+    assert isinstance(first, StagedJar)
+    recorded(bench, first)
+
+    second = stage(bench, artifact)
+
+    assert second == first
+    assert bench.flink.calls["upload_jar"] == 1
+
+
+def test_a_jar_of_another_incarnation_is_uploaded_anew() -> None:
+    bench, artifact = uploaded()
+    first = stage(bench, artifact)
+    assert isinstance(first, StagedJar)
+    recorded(bench, first)
+    bench.flink.restart_jobmanager()
+
+    second = stage(bench, artifact)
+
+    assert isinstance(second, StagedJar)
+    assert second.incarnation == bench.flink.incarnation != first.incarnation
+
+
+def test_a_jar_that_flink_called_gone_is_uploaded_anew() -> None:
+    bench, artifact = uploaded()
+    first = stage(bench, artifact)
+    assert isinstance(first, StagedJar)
+    recorded(bench, first)
+
+    second = stage(bench, artifact, void=first.jar_id)
+
+    assert isinstance(second, StagedJar)
+    assert second.jar_id != first.jar_id
+
+
+def test_a_cluster_that_does_not_take_it_is_unreachable() -> None:
+    bench, artifact = uploaded()
+    bench.flink.kill_jobmanager()
+
+    with pytest.raises(FlinkUnreachableError):
+        stage(bench, artifact)
+
+
+def test_an_id_is_used_up_by_our_own_jar_from_a_savepoint_that_does_not_exist() -> None:
+    bench = Bench()
+    action = Burn("ab" * 16, bench.flink.incarnation)
+
+    submit = burn_submit(bench.ports, POLICY, bench.cluster, action)
+    again = burn_submit(bench.ports, POLICY, bench.cluster, action)
+    answer = bench.flink.submit(submit)
+
+    assert submit == again
+    assert bench.flink.calls["upload_jar"] == 1
+    assert isinstance(answer, Refused)
+    assert answer.kind is RefusalKind.PROGRAM
+    assert hashlib.sha256(BURN_BYTES).hexdigest() in bench.flink.jars()[0].name
+
+
+def test_a_malformed_key_is_no_reason_to_fail() -> None:
+    bench, _ = uploaded()
+    bench.registry.spoil("KEY#team")
+
+    with pytest.raises(RejectedError):
+        bench.registry.key("team")

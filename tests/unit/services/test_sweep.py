@@ -1,0 +1,205 @@
+"""One look over the whole fleet: who is woken, why, and what it costs when nobody is."""
+
+from datetime import timedelta
+
+import pytest
+
+from flink_controller.domain.names import flink_job_id
+from flink_controller.domain.status import DueKind, JobStatus
+from flink_controller.ports import Commit
+from flink_controller.services.sweep import SEGMENTS, Sweep, reconcile_fleet
+from flink_controller.services.wake_due import wake_due
+from flink_controller.testing.clock import START
+from tests.unit.services.bench import JOB, POLICY, SECOND, Bench
+
+MINUTE = timedelta(minutes=1)
+
+
+def quiet() -> Bench:
+    """A fleet of one stable job that expects no look."""
+    bench = Bench()
+    bench.stabilise()
+    bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
+    return bench
+
+
+def sweep(bench: Bench) -> Sweep:
+    return reconcile_fleet(bench.ports, POLICY)
+
+
+def record(bench: Bench, **changes: object) -> None:
+    held = bench.statuses.acquire(JOB, owner="me", now=bench.clock.now(), until=bench.clock.now() + SECOND)
+    status = held.status or JobStatus(job_id=JOB, created_at=START, updated_at=START)
+    bench.statuses.commit(held, Commit(status.model_copy(update=changes)), release=True)
+
+
+def test_a_quiet_tick_lists_each_cluster_once_writes_nothing_and_wakes_nobody() -> None:
+    bench = quiet()
+    calls, writes = bench.flink.calls.copy(), bench.statuses.writes
+    sent = bench.follow_ups.writes
+
+    found = sweep(bench)
+
+    assert found == Sweep(jobs=1, clusters=1, unreachable=(), woken=())
+    assert bench.flink.calls - calls == {"jobs": 1}
+    assert bench.statuses.writes == writes
+    assert bench.follow_ups.writes == sent
+
+
+def test_an_empty_fleet_asks_no_cluster() -> None:
+    bench = Bench()
+
+    assert sweep(bench) == Sweep(0, 0, (), ())
+    assert bench.flink.calls.total() == 0
+
+
+def test_a_look_that_is_due_is_made_up_for() -> None:
+    bench = quiet()
+    record(bench, next_look=bench.clock.now())
+
+    assert sweep(bench).woken == (JOB,)
+    assert [found.job_id for found in bench.follow_ups.pending] == [JOB]
+
+
+def test_a_look_that_is_not_due_is_left_alone() -> None:
+    bench = quiet()
+    record(bench, next_look=bench.clock.now() + SECOND)
+
+    assert sweep(bench).woken == ()
+
+
+def test_a_job_that_vanished_is_looked_at() -> None:
+    bench = quiet()
+    bench.flink.restart_jobmanager()
+
+    assert sweep(bench).woken == (JOB,)
+
+
+def test_a_job_that_ended_by_itself_is_looked_at() -> None:
+    bench = quiet()
+    bench.flink.cancel(bench.flink.jobs()[0].flink_job_id)
+    bench.clock.advance(SECOND)
+
+    assert sweep(bench).woken == (JOB,)
+
+
+def test_a_job_without_all_its_tasks_is_looked_at() -> None:
+    bench = quiet()
+    bench.flink.kill_taskmanagers()
+
+    assert sweep(bench).woken == (JOB,)
+
+
+def test_a_leftover_of_ours_is_looked_at() -> None:
+    bench = quiet()
+    attempt = bench.status.attempt
+    assert attempt is not None
+    record(bench, attempt=attempt.model_copy(update={"flink_job_id": flink_job_id("tests", JOB, 9)}))
+
+    assert sweep(bench).woken == (JOB,)
+
+
+def test_a_live_job_that_should_not_be_is_looked_at() -> None:
+    bench = quiet()
+    record(bench, halted="given up", halt_reason="JobFailed", next_look=None)
+
+    assert sweep(bench).woken == (JOB,)
+
+
+def test_an_unreachable_cluster_wakes_its_jobs_once() -> None:
+    bench = quiet()
+    bench.flink.kill_jobmanager()
+
+    first = sweep(bench)
+    bench.look()
+    bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
+    record(bench, next_look=None)
+    second = sweep(bench)
+
+    assert (first.unreachable, first.woken) == (("default",), (JOB,))
+    assert (second.unreachable, second.woken) == (("default",), ())
+
+
+def test_a_cluster_that_is_back_wakes_those_who_missed_it() -> None:
+    bench = quiet()
+    bench.flink.kill_jobmanager()
+    bench.look()
+    record(bench, next_look=None)
+    bench.flink.start_jobmanager()
+
+    assert sweep(bench).woken == (JOB,)
+
+
+@pytest.mark.parametrize("is_spoiled", [True, False])
+def test_a_cluster_without_a_readable_item_counts_as_unreachable(is_spoiled: bool) -> None:  # noqa: FBT001  # a case's outcome
+    bench = quiet()
+    if is_spoiled:
+        bench.registry.spoil("CLUSTER#default")
+    else:
+        bench.registry.delete_cluster("default")
+
+    found = sweep(bench)
+
+    assert found.unreachable == ("default",)
+    assert found.woken == (JOB,)
+
+
+def test_jobs_that_name_no_cluster_ask_none() -> None:
+    bench = Bench()
+    bench.put(nonsense=True)
+    bench.look()
+    bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
+
+    found = sweep(bench)
+
+    assert (found.jobs, found.clusters) == (1, 0)
+
+
+@pytest.mark.parametrize("event", ["new", "changed", "removed"])
+def test_a_lost_stream_record_heals_within_fifteen_ticks(event: str) -> None:
+    bench = quiet() if event != "new" else Bench()
+    if event == "removed":
+        bench.specs.delete(JOB)
+    else:
+        bench.put(labels={"team": "data"})
+
+    woken: list[str] = []
+    for _ in range(SEGMENTS):
+        woken += sweep(bench).woken
+        bench.clock.advance(MINUTE)
+
+    assert woken == [JOB]
+
+
+def test_a_deleted_job_is_left_in_peace() -> None:
+    bench = quiet()
+    bench.specs.delete(JOB)
+    bench.look()
+    bench.run(MINUTE)
+
+    woken: list[str] = []
+    for _ in range(SEGMENTS):
+        woken += sweep(bench).woken
+        bench.clock.advance(MINUTE)
+
+    assert woken == []
+
+
+def test_a_job_is_woken_once_however_many_reasons_there_are() -> None:
+    bench = quiet()
+    record(bench, next_look=bench.clock.now())
+    bench.flink.restart_jobmanager()
+
+    assert sweep(bench).woken == (JOB,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "expected"),
+    [(DueKind.LAUNCH, 0, [JOB]), (DueKind.LAUNCH, 5, [JOB]), (DueKind.LAUNCH, -1, []), (DueKind.EXPIRE, 5, [])],
+)
+def test_a_due_job_is_woken_by_its_own_schedule(kind: DueKind, after: int, expected: list[str]) -> None:
+    bench = Bench()
+    record(bench, due=(DueKind.LAUNCH, bench.clock.now() - after * SECOND))
+
+    assert wake_due(bench.ports, kind) == expected
+    assert [found.job_id for found in bench.follow_ups.pending] == expected
