@@ -266,6 +266,9 @@ class FlinkGateway(Protocol):
     def jobs(self) -> list[JobSeen]:
         """List every job the cluster knows."""
 
+    def free_slots(self) -> int:
+        """Count the task slots that nothing uses."""
+
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""
 

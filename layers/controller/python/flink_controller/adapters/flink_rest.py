@@ -91,6 +91,10 @@ class FlinkRest:
         """Read version and slots. One call."""
         return self._get("/overview", answers.cluster_overview)
 
+    def free_slots(self) -> int:
+        """Count free task slots. One call."""
+        return self.overview().slots_free
+
     def jobs(self) -> list[JobSeen]:
         """List all jobs. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""
         return self._get("/jobs/overview", answers.jobs)

@@ -18,6 +18,11 @@ class StageJar:
 
 
 @dataclass(frozen=True)
+class CountFreeSlots:
+    """Ask how many slots of the cluster are free."""
+
+
+@dataclass(frozen=True)
 class LoadRevision:
     """Read a revision's whole spec."""
 
@@ -95,7 +100,7 @@ class ReleaseJar:
     sha256: str
 
 
-Preparation: TypeAlias = StageJar | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
+Preparation: TypeAlias = StageJar | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
 """Effects that need no intent: they change no job."""
 Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel
 """Effects that need a recorded intent."""

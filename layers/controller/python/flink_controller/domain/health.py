@@ -34,6 +34,12 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     if draft.now >= deadline and handover.can_roll_back(draft, attempt, spec):
         handover.refuse(draft, "NotHealthy", unhealthy_because(attempt))
         return
+    look_again(draft, attempt, rollback)
+
+
+def look_again(draft: Draft, attempt: Attempt, rollback: Rollback) -> None:
+    """Say when the proof of a live attempt can next be decided."""
+    deadline, stabilization = proof_deadline(attempt, rollback), timedelta(seconds=rollback.stabilization_seconds)
     if draft.now < deadline:
         draft.look(deadline)
     settled = attempt.settled_at

@@ -71,8 +71,8 @@ def remember_directory(draft: Draft, attempt: Attempt, directory: str) -> None:
 
 def current_attempt(draft: Draft) -> Attempt:
     """Give the attempt of the lane at hand."""
-    assert draft.status.attempt is not None
-    return draft.status.attempt
+    assert draft.attempt is not None
+    return draft.attempt
 
 
 def poll_interval(elapsed: timedelta) -> timedelta:

@@ -5,16 +5,31 @@ absent in the same life of the JobManager; or burned; or a new life plus quarant
 """
 
 from flink_controller.domain.observation import JobSeen, NotSent
-from flink_controller.domain.plan import Draft, living
+from flink_controller.domain.plan import Draft
 from flink_controller.domain.status import Attempt, AttemptPhase, EndState
 
 BURN_JOB_NAME = "flinkctl-burn"
 
 
 def learn(draft: Draft) -> None:
-    """Take what the cluster lists into the status."""
-    attempt = living(draft.status)
-    if attempt is None:
+    """Take what the cluster lists into the status, for each lane."""
+    _learn_of_lane(draft)
+    with draft.second_lane():
+        _learn_of_lane(draft)
+    if draft.seen is None:
+        return
+    alive = [attempt for attempt in (draft.status.attempt, _second(draft)) if attempt is not None and not attempt.is_dead]
+    if all(draft.job(attempt.flink_job_id) is not None for attempt in alive):
+        draft.set(quarantine=None)
+
+
+def _second(draft: Draft) -> Attempt | None:
+    return None if draft.status.second is None else draft.status.second.attempt
+
+
+def _learn_of_lane(draft: Draft) -> None:
+    attempt = draft.attempt
+    if attempt is None or attempt.is_dead:
         return
     if attempt.phase is AttemptPhase.SUBMITTING and isinstance(draft.facts.findings.answer, NotSent):
         draft.set_attempt(is_unsent=True)
@@ -31,7 +46,6 @@ def learn(draft: Draft) -> None:
 
 
 def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
-    draft.set(quarantine=None)
     if draft.seen is not None and draft.seen.incarnation is not None:
         draft.set_attempt(incarnation=draft.seen.incarnation)
     if job.state.is_terminal:
@@ -48,7 +62,7 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     elif attempt.settled_at is None or attempt.modified_ms != job.modified_ms:
         # A change that happened between two looks shows in Flink's own stamp: restart loops cannot hide.
         draft.set_attempt(settled_at=draft.now, modified_ms=job.modified_ms)
-    checkpoints = draft.seen.checkpoints if draft.seen is not None else None
+    checkpoints = draft.checkpoints
     if checkpoints is not None:
         draft.set_attempt(
             is_checkpointed=checkpoints.is_enabled,
@@ -61,8 +75,7 @@ def _ended(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     if job.name == BURN_JOB_NAME:
         die(draft, EndState.BURNED, cause=attempt.refusal)
         return
-    cause = draft.seen.root_cause if draft.seen is not None else None
-    die(draft, EndState(job.state.value), cause=cause or attempt.refusal)
+    die(draft, EndState(job.state.value), cause=draft.root_cause or attempt.refusal)
 
 
 def _absent(draft: Draft, attempt: Attempt, incarnation: str) -> None:
@@ -89,4 +102,3 @@ def die(draft: Draft, end: EndState, *, cause: str | None = None) -> None:
         root_cause=cause,
         settled_at=None,
     )
-    draft.set(quarantine=None)

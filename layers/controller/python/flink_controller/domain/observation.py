@@ -203,6 +203,10 @@ class FlinkSeen:
     """Of the open operation; None when there is none."""
     root_cause: str | None = None
     """Of the current attempt, when it failed."""
+    second_checkpoints: Checkpoints | None = None
+    """Of the second lane's attempt."""
+    second_root_cause: str | None = None
+    """Of the second lane's attempt, when it failed."""
 
 
 @dataclass(frozen=True)

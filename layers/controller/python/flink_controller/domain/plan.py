@@ -1,11 +1,21 @@
 """What goes into a decision and what comes out of it, and the draft in which it is made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from flink_controller.domain.actions import Action
-from flink_controller.domain.observation import Answer, FlinkSeen, JobSeen, Observation, StorageUnreadable, StoredState
+from flink_controller.domain.observation import (
+    Answer,
+    Checkpoints,
+    FlinkSeen,
+    JobSeen,
+    Observation,
+    StorageUnreadable,
+    StoredState,
+)
 from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
@@ -56,6 +66,7 @@ class Findings:
     cleared: str | None = None
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()
+    free_slots: int | None = None
     answer: Answer | None = None
     """To the last effect."""
 
@@ -94,6 +105,8 @@ class Draft:
         self.revisions: list[Revision] = []
         self.jar: StagedJar | None = None
         self.look_at: datetime | None = None
+        self.is_on_second_lane = False
+        """Which lane `attempt`, `set_attempt` and `checkpoints` speak of."""
 
     @property
     def now(self) -> datetime:
@@ -114,10 +127,45 @@ class Draft:
         """Change fields of the status."""
         self.status = self.status.model_copy(update=changes)
 
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt of the lane at hand."""
+        if self.is_on_second_lane:
+            return None if self.status.second is None else self.status.second.attempt
+        return self.status.attempt
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """What was read of the checkpoints of the lane's attempt."""
+        if self.seen is None:
+            return None
+        return self.seen.second_checkpoints if self.is_on_second_lane else self.seen.checkpoints
+
+    @property
+    def root_cause(self) -> str | None:
+        """Why the lane's attempt failed, if that was read."""
+        if self.seen is None:
+            return None
+        return self.seen.second_root_cause if self.is_on_second_lane else self.seen.root_cause
+
     def set_attempt(self, **changes: Any) -> None:
-        """Change fields of the current attempt."""
-        assert self.status.attempt is not None
-        self.set(attempt=self.status.attempt.model_copy(update=changes))
+        """Change fields of the attempt of the lane at hand."""
+        assert self.attempt is not None
+        changed = self.attempt.model_copy(update=changes)
+        if self.is_on_second_lane:
+            assert self.status.second is not None
+            self.set(second=self.status.second.model_copy(update={"attempt": changed}))
+        else:
+            self.set(attempt=changed)
+
+    @contextmanager
+    def second_lane(self) -> Iterator[None]:
+        """Speak of the second lane for a while."""
+        self.is_on_second_lane = True
+        try:
+            yield
+        finally:
+            self.is_on_second_lane = False
 
     def wait(self, reason: str, message: str, until: datetime | None = None) -> None:
         """Say what the job waits for; the first reason found is the one to tell."""
@@ -132,14 +180,15 @@ class Draft:
 
     def event(self, reason: str, message: str = "", *, warning: bool = False, of: RevisionRef | None = None) -> None:
         """Tell a transition of the current attempt, or of a revision. The same one again raises its count."""
-        attempt, about = self.status.attempt, of or self.status.running or self.status.desired
+        attempt = self.attempt
+        number = None if self.status.desired is None else self.status.desired.number
         event = Event(
             sequence=self.status.event_counter + 1,
             time=self.now,
             type="Warning" if warning else "Normal",
             reason=reason,
             message=bounded(message),
-            revision=None if about is None else about.number,
+            revision=of.number if of is not None else attempt.revision if attempt is not None else number,
             attempt=None if attempt is None or of is not None else attempt.number,
         )
         last = self.status.last_event

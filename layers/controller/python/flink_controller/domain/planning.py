@@ -8,12 +8,12 @@ what happened from the recorded intent and the cluster's list.
 
 from datetime import timedelta
 
-from flink_controller.domain import acceptance, conditions, intents, learning, running, submitting
+from flink_controller.domain import acceptance, blue_green, conditions, intents, learning, quarantine, running, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
-    DeleteStaleJars,
 )
+from flink_controller.domain.blue_green import GoOn
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.names import attempt_number, tag
 from flink_controller.domain.observation import (
@@ -27,7 +27,6 @@ from flink_controller.domain.status import (
     DesiredState,
     JobStatus,
     OperationKind,
-    Quarantine,
 )
 
 UNREACHABLE_LOOK = timedelta(seconds=30)
@@ -72,6 +71,10 @@ def _step(draft: Draft) -> Action | None:
         if not job.state.is_terminal:
             return _cancel_leftover(draft, job)
     draft.set(leftover=None)
+    if draft.status.second is not None:
+        step = blue_green.step(draft)
+        if not isinstance(step, GoOn):
+            return step
     attempt = living(draft.status)
     return submitting.at_rest(draft) if attempt is None else _with_attempt(draft, attempt, observation.cluster)
 
@@ -86,11 +89,13 @@ def _with_attempt(draft: Draft, attempt: Attempt, cluster: Cluster) -> Action | 
         # The JobManager changed while it was read: nothing may be concluded from this look.
         draft.wait("ClusterRestarting", "the JobManager restarted during this look", draft.now + timedelta(seconds=1))
         return None
-    if _is_in_question(draft, attempt):
-        return _quarantine(draft, attempt)
+    if quarantine.is_in_question(draft, attempt):
+        return quarantine.wait_out(draft, attempt)
     match attempt.phase:
         case AttemptPhase.SUBMITTING:
-            return submitting.submitting(draft, attempt)
+            wanted, revision = submitting.is_wanted(draft, attempt), draft.status.running
+            assert revision is not None
+            return submitting.submitting(draft, revision=revision, is_wanted=wanted)
         case AttemptPhase.BURNING:
             return submitting.burning(draft, attempt)
         case _:
@@ -127,11 +132,13 @@ def _strays(draft: Draft) -> list[tuple[int, JobSeen]]:
     """Our jobs on the cluster that are not the current attempt, by number."""
     assert draft.seen is not None
     job_tag = tag(draft.facts.policy.controller_id, draft.facts.job_id)
-    current = draft.status.attempt.flink_job_id if draft.status.attempt is not None else None
+    second = draft.status.second
+    lanes = (draft.status.attempt, None if second is None else second.attempt)
+    named = {attempt.flink_job_id for attempt in lanes if attempt is not None}
     found = []
     for job in draft.seen.jobs.values():
         number = attempt_number(job_tag, job.flink_job_id)
-        if number is not None and job.flink_job_id != current:
+        if number is not None and job.flink_job_id not in named:
             found.append((number, job))
     return found
 
@@ -160,35 +167,3 @@ def _cancel_leftover(draft: Draft, job: JobSeen) -> Action | None:
     draft.set(leftover=intents.new_operation(draft, OperationKind.CANCEL, job.flink_job_id, "leftover"))
     draft.event("LeftoverFound", f"{job.flink_job_id} belongs to no current attempt; it is cancelled", warning=True)
     return Cancel(job.flink_job_id)
-
-
-def _is_in_question(draft: Draft, attempt: Attempt) -> bool:
-    """Whether an absence may mean a restart of the JobManager rather than an end."""
-    seen, cluster = draft.seen, draft.facts.observation.cluster
-    assert seen is not None
-    assert cluster is not None
-    if draft.job(attempt.flink_job_id) is not None:
-        return False
-    return seen.incarnation != attempt.incarnation or (cluster.high_availability and attempt.phase is AttemptPhase.LIVE)
-
-
-def _quarantine(draft: Draft, attempt: Attempt) -> Action | None:
-    """Wait until neither an orphan nor a late submit of the attempt can live: first void its jars, then count."""
-    seen, cluster, findings = draft.seen, draft.facts.observation.cluster, draft.facts.findings
-    assert seen is not None
-    assert seen.incarnation is not None
-    assert cluster is not None
-    quarantine, wait = draft.status.quarantine, draft.facts.policy.quarantine(cluster.heartbeat_timeout_s)
-    if quarantine is None or quarantine.incarnation != seen.incarnation:
-        if findings.cleared != seen.incarnation:
-            return DeleteStaleJars(seen.incarnation)
-        quarantine = Quarantine(incarnation=seen.incarnation, since=draft.now)
-        draft.set(quarantine=quarantine)
-        draft.event(
-            "JobManagerLost",
-            f"{attempt.flink_job_id} is not listed by the new JobManager; its orphans may live for {wait.total_seconds():.0f} s",
-            warning=True,
-        )
-    over_at = quarantine.since + wait
-    draft.wait("Quarantine", f"the JobManager was lost; the job is brought back at {over_at:%H:%M:%S} UTC", over_at)
-    return None

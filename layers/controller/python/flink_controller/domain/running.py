@@ -1,6 +1,8 @@
 """A live attempt: is it the right one, is it proven, and what does its spec ask of it beside?"""
 
-from flink_controller.domain import health, intents, stopping, submitting
+from datetime import timedelta
+
+from flink_controller.domain import blue_green, health, intents, stopping, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -24,6 +26,9 @@ from flink_controller.domain.status import (
     Savepoint,
 )
 
+SAVEPOINT_PATIENCE = timedelta(minutes=2)
+"""How long a change waits for a savepoint that is under way."""
+
 
 def live(draft: Draft, attempt: Attempt) -> Action | None:
     """Take the step of a live attempt: finish what was begun, stop it, or keep it healthy."""
@@ -37,6 +42,15 @@ def live(draft: Draft, attempt: Attempt) -> Action | None:
         action = _continue_savepoint(draft, operation)
         if action is not None:
             return action
+    saving = draft.status.operation
+    if saving is not None and draft.now < saving.started_at + SAVEPOINT_PATIENCE:
+        # Two savepoints at once can fail each other; what else is wanted waits for this one, within reason.
+        return None
+    return _towards_spec(draft, attempt)
+
+
+def _towards_spec(draft: Draft, attempt: Attempt) -> Action | None:
+    """Nothing is under way: begin what the spec asks for."""
     match draft.status.desired_state:
         case DesiredState.DELETED | DesiredState.ABANDONED:
             return stopping.stop(draft, attempt, "delete")
@@ -52,6 +66,10 @@ def live(draft: Draft, attempt: Attempt) -> Action | None:
         submitting.relabel(draft, running, target)
         return _steady(draft, intents.current_attempt(draft))
     is_back = draft.status.refused is not None
+    if not is_back and draft.spec_of(target) is None:
+        return intents.load_revision(draft, target)
+    if not is_back and draft.status.operation is None and blue_green.applies(draft, attempt, target):
+        return blue_green.begin(draft, attempt, target)
     return stopping.stop(draft, attempt, "rollback" if is_back else "upgrade")
 
 
@@ -94,6 +112,8 @@ def _continue_savepoint(draft: Draft, operation: Operation) -> Action | None:
             draft.set(savepoint=Savepoint(path=path, completed_at=draft.now), operation=None)
             draft.set_attempt(savepoint_directories=(operation.target_directory,))
             draft.event("SavepointCompleted", path)
+            if operation.purpose == blue_green.PURPOSE:
+                draft.set(green_state=path)
             return None
         case TriggerFailed(cause=cause):
             draft.set(operation=None)

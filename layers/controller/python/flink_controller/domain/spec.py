@@ -536,8 +536,6 @@ def _pending(item: Mapping[str, Any]) -> Iterator[str]:
     for path, _, treatment, _ in _FIELDS:
         if treatment is Treatment.PENDING and _at(item, path) is not None:
             yield path
-    if _at(item, "deployment.upgrade_mode") == UpgradeMode.BLUE_GREEN:
-        yield "deployment.upgrade_mode"
 
 
 def _at(document: Any, path: str) -> Any:

@@ -115,8 +115,6 @@ class Attempt(Value):
     """Whether that POST provably did not leave."""
     refusal: str | None = None
     """What Flink said against it."""
-    is_jar_void: bool = False
-    """Whether Flink said that the jar is gone."""
     refusal_is_final: bool = False
     """Whether the same submit would be refused again."""
     live_at: datetime | None = None
@@ -165,6 +163,25 @@ class Operation(Value):
     """When this request was last decided on."""
     failures: int = 0
     last_failure: str | None = None
+
+
+class LaneRole(StrEnum):
+    """Why a job has a second lane."""
+
+    GREEN = "green"
+    """The candidate that is to take over."""
+    RETIRED = "retired"
+    """The one that was replaced; its state is ignored from then on."""
+
+
+class SecondLane(Value):
+    """The other attempt of a blue-green upgrade; while it is not known to be dead, no further attempt starts."""
+
+    role: LaneRole
+    attempt: Attempt
+    revision: RevisionRef
+    cancel_requested_at: datetime | None = None
+    """When it was last asked to end."""
 
 
 class Handover(Value):
@@ -272,6 +289,13 @@ class JobStatus(Value):
     halt_reason: str = ""
 
     attempt: Attempt | None = None
+    second: SecondLane | None = None
+    green_state: str | None = None
+    """Savepoint that the next green attempt starts from."""
+    green_retry_at: datetime | None = None
+    """Not before then is another savepoint taken for a green attempt."""
+    void_jar_id: str | None = None
+    """A jar that Flink has said is gone."""
     operation: Operation | None = None
     leftover: Operation | None = None
     """Cancelling of a job that carries our tag and is none of the current lane's."""

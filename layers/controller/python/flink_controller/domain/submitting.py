@@ -29,30 +29,30 @@ from flink_controller.domain.status import (
     AttemptPhase,
     DesiredState,
     RevisionRef,
+    StagedJar,
 )
 
 MAX_BACKOFF = timedelta(hours=1)
 
 
-def submitting(draft: Draft, attempt: Attempt) -> Action | None:
-    """Find out what became of a submit; send it again, or burn its id when it is not wanted or was refused."""
+def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Action | None:
+    """Find out what became of a submit of a revision; send it again, or burn its id when it is not wanted or was refused."""
     answer = draft.facts.findings.answer
     if isinstance(answer, Refused) and answer.kind is not RefusalKind.DUPLICATE:
         draft.set_attempt(
             refusal=bounded(answer.cause),
             refusal_is_final=answer.kind is RefusalKind.PROGRAM,
-            is_jar_void=answer.kind is RefusalKind.JAR_GONE,
         )
+        if answer.kind is RefusalKind.JAR_GONE:
+            draft.set(void_jar_id=intents.current_attempt(draft).jar_id)
     attempt = intents.current_attempt(draft)
-    target = target_of(draft.status)
-    is_wanted = wants_running(draft.status) and target is not None and _same_revision(draft, attempt, target)
     if not is_wanted or attempt.refusal is not None:
         return _burn(draft, attempt)
     if attempt.is_unsent and not isinstance(answer, NotSent):
-        return _resend(draft)
+        return _resend(draft, revision)
     again_at = attempt.submitted_at + draft.facts.policy.submit_timeout
     if draft.now >= again_at:
-        return _resend(draft)
+        return _resend(draft, revision)
     cause = answer.cause if isinstance(answer, NoAnswer | NotSent) else "not listed yet"
     draft.wait("SubmitPending", f"{attempt.flink_job_id}: {cause}", again_at)
     draft.look(
@@ -61,20 +61,19 @@ def submitting(draft: Draft, attempt: Attempt) -> Action | None:
     return None
 
 
-def _resend(draft: Draft) -> Action | None:
+def _resend(draft: Draft, revision: RevisionRef) -> Action | None:
     """Post the same id again: Flink refuses it if the first has arrived."""
-    running, cluster = draft.status.running, draft.facts.observation.cluster
-    assert running is not None
+    cluster = draft.facts.observation.cluster
     assert cluster is not None
-    ready = ready_to_submit(draft, running)
+    ready = ready_to_submit(draft, revision)
     if not isinstance(ready, bool):
         return ready
-    spec, staged = draft.spec_of(running), draft.facts.findings.staged
+    spec, staged = draft.spec_of(revision), draft.facts.findings.staged
     if not ready or spec is None or staged is None:
         return None
     draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
     draft.jar = staged
-    return _submit_of(intents.current_attempt(draft), spec, cluster)
+    return submit_of(intents.current_attempt(draft), spec, cluster)
 
 
 def _burn(draft: Draft, attempt: Attempt) -> Action | None:
@@ -93,7 +92,11 @@ def burning(draft: Draft, attempt: Attempt) -> Action | None:
     return None
 
 
-def _same_revision(draft: Draft, attempt: Attempt, target: RevisionRef) -> bool:
+def is_wanted(draft: Draft, attempt: Attempt) -> bool:
+    """Whether an attempt of the main lane is what the spec asks for; takes over a change that needs no restart."""
+    target = target_of(draft.status)
+    if target is None or not wants_running(draft.status):
+        return False
     if attempt.revision == target.number:
         return True
     running = draft.status.running
@@ -167,34 +170,40 @@ def _start(draft: Draft) -> Action | None:
     assert cluster is not None
     if staged is None:
         return None
+    attempt = open_attempt(draft, target, cluster, staged, restore_from=handover.start_state(draft, spec))
+    draft.set(
+        attempt=attempt,
+        running=target,
+        # The wish stands in the item; the revision that is started may be an older one.
+        restart_nonce=view.spec.deployment.restart_nonce if isinstance(view, ValidSpec) else draft.status.restart_nonce,
+        quarantine=None,
+    )
+    if attempt.number == 1:
+        draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
+    draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
+    return submit_of(attempt, spec, cluster)
+
+
+def open_attempt(
+    draft: Draft, revision: RevisionRef, cluster: Cluster, staged: StagedJar, *, restore_from: str | None
+) -> Attempt:
+    """Make the next attempt, of either lane, and claim its jar. The caller records it in its lane."""
     number = draft.status.attempt_counter + 1
-    attempt = Attempt(
+    digests = dict.fromkeys((*draft.status.staged_digests, revision.artifact.sha256))
+    draft.set(attempt_counter=number, staged_digests=tuple(digests), void_jar_id=None)
+    draft.jar = staged
+    return Attempt(
         number=number,
         flink_job_id=flink_job_id(draft.facts.policy.controller_id, draft.facts.job_id, number),
-        revision=target.number,
+        revision=revision.number,
         cluster=cluster.name,
-        restore_from=handover.start_state(draft, spec),
+        restore_from=restore_from,
         checkpoint_root=cluster.checkpoint_root,
         jar_id=staged.jar_id,
         incarnation=staged.incarnation,
         created_at=draft.now,
         submitted_at=draft.now,
     )
-    digests = dict.fromkeys((*draft.status.staged_digests, target.artifact.sha256))
-    draft.set(
-        attempt_counter=number,
-        attempt=attempt,
-        running=target,
-        staged_digests=tuple(digests),
-        # The wish stands in the item; the revision that is started may be an older one.
-        restart_nonce=view.spec.deployment.restart_nonce if isinstance(view, ValidSpec) else draft.status.restart_nonce,
-        quarantine=None,
-    )
-    if number == 1:
-        draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
-    draft.jar = staged
-    draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
-    return _submit_of(attempt, spec, cluster)
 
 
 def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
@@ -229,12 +238,12 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         return False
     staged = findings.staged
     if staged is None or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.sha256, life):
-        void = attempt.jar_id if attempt is not None and attempt.is_jar_void else None
-        return StageJar(target.artifact, life, void_jar_id=void)
+        return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id)
     return True
 
 
-def _submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
+def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
+    """Give the POST of an attempt."""
     return Submit(
         flink_job_id=attempt.flink_job_id,
         jar_id=attempt.jar_id,

@@ -5,6 +5,7 @@ from typing import assert_never
 from flink_controller.domain.actions import (
     Burn,
     Cancel,
+    CountFreeSlots,
     DeleteStaleJars,
     Effect,
     LoadRevision,
@@ -36,6 +37,9 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
         case LoadRevision(number=number):
             revision = ports.statuses.revision(facts.job_id, number)
             return with_findings(facts, revisions={**findings.revisions, number: revision})
+        case CountFreeSlots():
+            assert cluster is not None
+            return with_findings(facts, free_slots=ports.flink.connect(cluster).free_slots())
         case SearchState():
             stored = ports.storage.search(
                 action.flink_job_id,

@@ -1,6 +1,6 @@
 """One look at the world. Never acts, never judges."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flink_controller.domain import health
@@ -19,9 +19,9 @@ from flink_controller.domain.observation import (
     TriggerCompleted,
     TriggerStatus,
 )
-from flink_controller.domain.plan import Policy, living, target_of
+from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
-from flink_controller.domain.status import JobStatus, OperationKind
+from flink_controller.domain.status import JobStatus, LaneRole, OperationKind
 from flink_controller.ports import FlinkGateway, Ports, Registry
 
 ALWAYS = "ha"
@@ -98,6 +98,8 @@ def observe(
 
 def _cluster_name(spec: SpecView, status: JobStatus | None) -> str:
     """Name the cluster of the attempt until what it left behind is settled; then the target's."""
+    if status is not None and status.second is not None and not status.second.attempt.is_dead:
+        return status.second.attempt.cluster
     if status is not None and status.attempt is not None:
         handover = status.handover
         if not status.attempt.is_dead or handover is None or handover.of_attempt != status.attempt.number:
@@ -119,7 +121,10 @@ def _observe_flink(
     try:
         jobs, incarnation = _list(gateway, cluster, tag(policy.controller_id, job_id), status)
         seen = FlinkSeen(jobs=jobs, incarnation=incarnation)
-        return seen if status is None else _with_details(gateway, seen, status, spec, ports.clock.now())
+        if status is None:
+            return seen
+        seen = _with_details(gateway, seen, status, spec, ports.clock.now())
+        return _with_second(gateway, seen, status, spec, ports.clock.now())
     except FlinkUnreachableError as error:
         return FlinkUnreachable(str(error))
 
@@ -127,18 +132,23 @@ def _observe_flink(
 def _list(
     gateway: FlinkGateway, cluster: Cluster, job_tag: str, status: JobStatus | None
 ) -> tuple[dict[str, JobSeen], str | None]:
-    alive = None if status is None else living(status)
-    if alive is not None:
+    alive = [] if status is None else _living_ids(status)
+    if alive:
         jobs = _ours(gateway, job_tag)
-        if alive.flink_job_id in jobs:
+        if all(flink_job_id in jobs for flink_job_id in alive):
             return jobs, None
     before = gateway.config().incarnation
     jobs = _ours(gateway, job_tag)
     # Only an absence needs the second read: it counts only if the JobManager was the same before and after the list.
-    same = alive is None or gateway.config().incarnation == before
+    same = not alive or gateway.config().incarnation == before
     if not same:
         return jobs, None
     return jobs, ALWAYS if cluster.high_availability else before
+
+
+def _living_ids(status: JobStatus) -> list[str]:
+    attempts = (status.attempt, None if status.second is None else status.second.attempt)
+    return [attempt.flink_job_id for attempt in attempts if attempt is not None and not attempt.is_dead]
 
 
 def _ours(gateway: FlinkGateway, job_tag: str) -> dict[str, JobSeen]:
@@ -163,9 +173,19 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
             cause = gateway.root_cause(job.flink_job_id)
     elif health.needs_checkpoints(attempt, now, _stabilization(spec)):
         checkpoints = gateway.checkpoints(job.flink_job_id)
-    return FlinkSeen(
-        jobs=seen.jobs, incarnation=seen.incarnation, checkpoints=checkpoints, trigger=trigger, root_cause=cause
-    )
+    return replace(seen, checkpoints=checkpoints, trigger=trigger, root_cause=cause)
+
+
+def _with_second(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:
+    second = status.second
+    job = None if second is None else seen.jobs.get(second.attempt.flink_job_id)
+    if second is None or job is None or second.attempt.is_dead:
+        return seen
+    if job.state is FlinkState.FAILED:
+        return replace(seen, second_root_cause=gateway.root_cause(job.flink_job_id))
+    if second.role is LaneRole.GREEN and health.needs_checkpoints(second.attempt, now, _stabilization(spec)):
+        return replace(seen, second_checkpoints=gateway.checkpoints(job.flink_job_id))
+    return seen
 
 
 def _stabilization(spec: SpecView) -> timedelta:

@@ -243,6 +243,13 @@ class FlinkTwin:
         self._arrive("jobs")
         return [self._seen(job) for job in self._jobs.values()]
 
+    def free_slots(self) -> int:
+        """Count the slots that nothing uses."""
+        self._arrive("free_slots")
+        if not self._has_taskmanagers:
+            return 0
+        return self.options.slots - sum(job.submit.parallelism for job in self._jobs.values() if job.holds_slots)
+
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""
         self._arrive("jars")

@@ -343,6 +343,83 @@ def invalid_spec_while_running(world: World) -> Iterator[tuple[str, Settled]]:
     yield "healed", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
 
 
+def blue_green_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
+    """Green starts beside blue and takes over; blue ends."""
+    old = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(old)
+    world.state_may_be_older = True
+    digest = world.upload("v2")
+    yield "upgraded", stable_on(digest)
+
+
+def blue_green_refused(world: World) -> Iterator[tuple[str, Settled]]:
+    """Green's main() throws: blue is untouched."""
+    old = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(old)
+    world.state_may_be_older = True
+    world.upload("v2", JobBehaviour(main_throws="no such topic"), bad=True)
+    yield "refused", lambda w: is_in(Lifecycle.ROLLED_BACK, old)(w) and _flink_starts(w) == 1
+
+
+def blue_green_never_healthy(world: World) -> Iterator[tuple[str, Settled]]:
+    """Green never proves itself: it is removed, and blue is untouched."""
+    old = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(old)
+    world.state_may_be_older = True
+    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)), bad=True)
+    yield "refused", is_in(Lifecycle.ROLLED_BACK, old)
+
+
+def blue_green_reverted(world: World) -> Iterator[tuple[str, Settled]]:
+    """The change is taken back while green proves itself."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(digest)
+    world.state_may_be_older = True
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "as before", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def blue_green_suspended(world: World) -> Iterator[tuple[str, Settled]]:
+    """Suspended while both run: both end."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(digest)
+    world.state_may_be_older = True
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"], state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    yield "resumed", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def blue_green_jobmanager_lost(world: World) -> Iterator[tuple[str, Settled]]:
+    """The JobManager is lost while both run: blue's state serves."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(digest)
+    world.state_may_be_older = True
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    world.clock.advance(timedelta(seconds=5))
+    world.flink.restart_jobmanager()
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def blue_green_deleted(world: World) -> Iterator[tuple[str, Settled]]:
+    """Deleted while both run: nothing is left."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(digest)
+    world.state_may_be_older = True
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    world.delete()
+    yield "deleted", is_in(Lifecycle.DELETED)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     first_deploy,
     spec_before_artifact,
@@ -375,6 +452,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     restart_once,
     savepoint_once,
     invalid_spec_while_running,
+    blue_green_upgrade,
+    blue_green_refused,
+    blue_green_never_healthy,
+    blue_green_reverted,
+    blue_green_suspended,
+    blue_green_jobmanager_lost,
+    blue_green_deleted,
 )
 """Every story; each is told with a fault at every port call."""
 
@@ -391,6 +475,10 @@ def _is_up_to_date(world: World) -> bool:
     if status is None or status.attempt is None or status.desired is None or item is None:
         return False
     return status.observed_spec_hash == hash_item(item) and status.attempt.revision == status.desired.number
+
+
+def _flink_starts(world: World) -> int:
+    return len([start for start in world.flink.history if start.jar_sha256 != world.burn_digest])
 
 
 def _condition(world: World, type_: str) -> str | None:
