@@ -35,6 +35,7 @@ from flink_controller.domain.observation import (
     TriggerUnknown,
 )
 from flink_controller.domain.plan import StagingRefused
+from flink_controller.domain.running import SAVEPOINT_PATIENCE
 from flink_controller.domain.spec import AbandonedSpec, NoSpec
 from flink_controller.domain.status import SCHEMA_VERSION, AttemptPhase, EndState, Operation, OperationKind, Pause
 from tests.unit.domain.builders import (
@@ -902,16 +903,18 @@ def test_a_savepoint_that_flink_does_not_know_is_asked_for_again() -> None:
     assert again.action == first.action
 
 
-def test_a_suspend_does_not_wait_for_a_savepoint_under_way() -> None:
+def test_a_suspend_waits_for_a_savepoint_under_way_within_reason() -> None:
     job = Job().prove()
     job.put(deployment__savepoint_nonce="a")
     job.look()
-    job.trigger = TriggerUnknown()
+    job.trigger = TriggerInProgress()
     job.put(deployment__savepoint_nonce="a", state="suspended")
 
-    made = job.look()
+    early = job.wait(1).look()
+    late = job.wait(SAVEPOINT_PATIENCE).look()
 
-    assert isinstance(made.action, StopWithSavepoint)
+    assert early.action is None
+    assert isinstance(late.action, StopWithSavepoint)
 
 
 def test_a_due_savepoint_comes_before_the_wish_of_the_spec() -> None:
