@@ -22,8 +22,8 @@ NOTES: Final[Mapping[str, str]] = {
     "artifact_signature": "An older version with this digest is deployed, if it was admitted. Other bytes are an UPGRADE.",
     "args": "Write a list; a string set has no order.",
     "deployment.parallelism": "A change is an upgrade in this version; no rescaling in place.",
-    "deployment.upgrade_mode": "`stateless` starts empty every time. `last-state` cancels and starts from the newest checkpoint. `blue-green` is accepted with a"
-    " warning and upgrades as `savepoint` does in this version.",
+    "deployment.upgrade_mode": "`stateless` starts empty every time. `last-state` cancels and starts from the newest checkpoint. `blue-green`"
+    " starts the new revision beside the old one, which needs free slots and repeats the outputs since its savepoint.",
     "deployment.savepoint_fallback": "`wait` holds only while the job lives.",
     "deployment.rollback.stabilization_seconds": "Health also needs a checkpoint since the start, if checkpoints are on.",
     "deployment.on_failure.action": "Of a proven revision; an unproven one is rolled back if `rollback.enabled`. `rollback` acts as"

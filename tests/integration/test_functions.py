@@ -13,6 +13,7 @@ from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind
+from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.simulator import jar_bytes
 from infra.functions import FUNCTIONS
 from tests.integration.flink_server import FlinkServer
@@ -307,6 +308,24 @@ def test_an_invalid_change_leaves_the_running_job_alone(installed: Installation,
     assert status is not None
     assert (installed.lifecycle(), installed.events()[-1]) == (Lifecycle.STABLE, "SpecRejected")
     assert status.rejected_spec_hash == status.observed_spec_hash
+    assert len(flink.twin.live_copies()) == 1
+
+
+@pytest.mark.xfail(reason="refusing green asks for a stable revision to go back to, and there is none", strict=True)
+def test_a_refused_green_beside_a_blue_that_was_never_proven_is_a_reason_and_no_error(
+    installed: Installation, flink: FlinkServer
+) -> None:
+    admitted(installed)
+    deployment = {"upgrade_mode": "blue-green", "checkpoint_interval": 50, "rollback": {"stabilization_seconds": 3600}}
+    installed.put_spec(spec_item(deployment=deployment))
+    deliver("reconcile_job/insert.json")
+    digest = admitted(installed, "v2")
+    flink.twin.behaviours[digest] = JobBehaviour(main_throws="no such topic")
+
+    for _ in range(3):
+        assert deliver("reconcile_job/modify.json") == NOTHING_FAILED
+
+    assert "SubmissionRefused" in installed.events()
     assert len(flink.twin.live_copies()) == 1
 
 

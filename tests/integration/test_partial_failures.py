@@ -127,7 +127,6 @@ def test_a_controller_without_its_tables_says_that_it_is_not_ready(installed: In
     assert installed.woken() == []
 
 
-@pytest.mark.xfail(reason="an error that no retry mends ends the whole batch, the other jobs' records included", strict=True)
 def test_a_status_that_cannot_be_read_fails_its_own_records_only(installed: Installation, flink: FlinkServer) -> None:
     installed.put_spec(spec_item())
     installed.put_spec(spec_item("team-a/orders"))
@@ -143,7 +142,6 @@ def test_a_status_that_cannot_be_read_fails_its_own_records_only(installed: Inst
     assert flink.twin.history == []
 
 
-@pytest.mark.xfail(reason="an authentication that is not supported ends the batch instead of becoming a reason", strict=True)
 @pytest.mark.parametrize("changes", [{"auth": Auth.BEARER, "secret": "arn"}, {"ca": "no certificate"}])
 def test_a_cluster_that_cannot_be_spoken_to_is_a_reason_and_no_error(
     installed: Installation, flink: FlinkServer, changes: dict[str, Any]
