@@ -87,7 +87,7 @@ def install_dependencies(target: Target, folder: Path) -> None:
     Raises:
         subprocess.CalledProcessError: pip failed; its own message went to stderr.
     """
-    subprocess.run(  # noqa: S603  # our own interpreter and constant arguments
+    subprocess.run(  # our own interpreter and constant arguments
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
             *("--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"),

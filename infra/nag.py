@@ -34,7 +34,7 @@ def _acknowledge_function(function: ControllerFunction, *, config: DeploymentCon
         _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two write actions know no resource to name.")
     if Access.READ_ARTIFACTS in function.row.access:
         child = artifacts.node.default_child
-        assert isinstance(child, s3.CfnBucket)  # noqa: S101  # an L2 bucket is always made of one
+        assert isinstance(child, s3.CfnBucket)  # an L2 bucket is always made of one
         _acknowledge(
             policy,
             f"AwsSolutions-IAM5[Resource::<{Stack.of(artifacts).get_logical_id(child)}.Arn>/*]",

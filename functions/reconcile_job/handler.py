@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
-from flink_controller.domain.errors import TransientError
+from flink_controller.domain.errors import ControllerError
 from flink_controller.services.reconcile import Outcome, reconcile_job
 from flink_controller.telemetry import Metric, count, make_logger, make_metrics
 
@@ -29,7 +29,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             continue
         try:
             outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id)
-        except TransientError as error:
+        except ControllerError as error:
             logger.warning("look failed", extra={"job": job_id, "reason": str(error)})
             failed += record_ids
             continue
@@ -59,4 +59,7 @@ def _named(body: str) -> str | None:
     except ValueError:
         return None
     job_id = message.get("job_id") if isinstance(message, dict) else None
-    return job_id if isinstance(job_id, str) and job_id else None
+    if not isinstance(job_id, str) or not job_id:
+        return None
+    # Half a surrogate is a string to JSON and no text to anybody else; no table can hold it.
+    return job_id if job_id.isascii() or job_id == job_id.encode(errors="ignore").decode() else None

@@ -112,6 +112,16 @@ class Team:
         program = str(Path(sys.executable).with_name("flinkctl"))
         return subprocess.run([program, *arguments], env=self.environ, capture_output=True, text=True, check=False)
 
+    def wait_for_workers(self, function: str, timeout_s: float = 30) -> list[int]:
+        """Wait until processes of a function run; give their ids, none if the time is over."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            pids = self.stack.aws.worker_pids(function)
+            if pids:
+                return pids
+            time.sleep(0.02)
+        return []
+
     # What can be seen
 
     def status(self, job_id: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The deployed `reconcile_job` is killed while it works, and nothing is doubled, lost or stuck."""
 
+import contextlib
 import os
 import signal
 import time
@@ -12,8 +13,8 @@ from tests.e2e.conftest import Team, assert_one_copy_at_a_time, assert_state_was
 pytestmark = [pytest.mark.e2e, pytest.mark.flink, pytest.mark.aws]
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "1"))  # seven make more than twenty moments
-MOMENTS_S = (0.15, 0.35, 0.8, 1.3)
-"""After a change was written; what lies between is staging, stopping, submitting and recording."""
+MOMENTS_S = (0.1, 0.3, 0.6, 1.0)
+"""After a worker was there to be killed; what lies between is staging, stopping, submitting and recording."""
 JOBS = ("killed-1", "killed-2", "killed-3")
 
 
@@ -27,13 +28,14 @@ def test_jobs_survive_the_killing_of_the_reconciler_during_deploys_and_upgrades(
     for turn in range(ROUNDS):
         for job in JOBS:
             team.put(team.spec(job, args=("--turn", str(turn))))
-        began = time.monotonic()
         for index, moment in enumerate(MOMENTS_S):
-            # Another part of the first second each round.
-            time.sleep(max(began + moment + turn * 0.04 * (index + 1) - time.monotonic(), 0))
-            for pid in team.stack.aws.worker_pids("reconcile_job"):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
+            pids = team.wait_for_workers("reconcile_job")
+            # Another part of the first seconds each round.
+            time.sleep(moment + turn * 0.04 * (index + 1))
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
         for job in JOBS:
             team.wait_stable(job, turn + 1, timeout_s=300)
     time.sleep(1)

@@ -41,6 +41,9 @@ class FlinkServer:
         match method, parts:
             case "GET", ["jobmanager", "config"]:
                 return 200, [{"key": key, "value": value} for key, value in twin.config().settings.items()]
+            case "GET", ["overview"]:
+                slots = {"slots-total": twin.options.slots, "slots-available": twin.free_slots()}
+                return 200, {"flink-version": f"{twin.options.version}.0", "taskmanagers": 1, **slots}
             case "GET", ["jobs", "overview"]:
                 return 200, {"jobs": [_job(job) for job in twin.jobs()]}
             case "GET", ["jars"]:

@@ -90,7 +90,13 @@ def observe(
         return Observation(
             cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned
         )
-    flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
+    try:
+        flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
+    except RejectedError as error:
+        # The way to the cluster is registered wrongly; nothing was asked.
+        return Observation(
+            cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned
+        )
     return Observation(
         cluster=cluster, flink=flink, destination=destination, artifact=artifacts.head, pinned=artifacts.pinned
     )
