@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
-.PHONY: help setup lint types layers test simulate chaos infra lock local local-down demo deploy docs burn-jar clean
+.PHONY: help setup lint types layers test simulate bench chaos infra lock local local-down demo deploy docs burn-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
 
 simulate: setup  ## every crash point of every story, with and without the lease
 	$(BIN)/python -m tests.simulation.enumerate
+
+bench: setup  ## latency and downtime beside raw REST calls and the flink command, in one run
+	$(BIN)/python -m tests.bench.latency
 
 chaos: setup  ## kill the reconciling process 200 times on the emulator and a real Flink
 	$(BIN)/python -m tests.chaos.replay

@@ -206,7 +206,7 @@ def assert_state_was_kept(beats: list[Beat]) -> None:
     assert all(beat.count > 1 for beat in later), later
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -220,8 +220,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     environ = {
         **os.environ,
         "LOCAL_DIR": str(directory),
-        "AWS_PORT": str(_free_port()),
-        "FLINK_REST_PORT": str(_free_port()),
+        "AWS_PORT": str(free_port()),
+        "FLINK_REST_PORT": str(free_port()),
         "FLINK_SLOTS": "24",
         "FLINK_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT_S),
     }

@@ -1,0 +1,1 @@
+"""How fast the controller is, beside the same work done by hand. `make bench` runs it."""
