@@ -12,12 +12,26 @@ from typing import Any
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.errors import FlinkUnreachableError
-from flink_controller.domain.observation import Accepted, Answer, TriggerCompleted, TriggerFailed, TriggerInProgress
+from flink_controller.domain.observation import (
+    Accepted,
+    Answer,
+    RefusalKind,
+    Refused,
+    TriggerCompleted,
+    TriggerFailed,
+    TriggerInProgress,
+)
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
 from flink_controller.testing.storage_twin import StorageTwin
 
 Reply = tuple[int, Any]
 NO_CHECKPOINTS = 2**63 - 1
+_WORDS = {
+    RefusalKind.PROGRAM: "org.apache.flink.client.program.ProgramInvocationException: ",
+    RefusalKind.DUPLICATE: "org.apache.flink.runtime.client.DuplicateJobSubmissionException: ",
+    RefusalKind.JAR_GONE: "Jar file /uploads/x.jar does not exist. ",
+}
+"""By which words Flink lets a refusal be recognised."""
 
 
 class FlinkServer:
@@ -152,7 +166,8 @@ def _job(job: Any) -> dict[str, Any]:
 def _answered(answer: Answer, status: int, document: Any) -> Reply:
     if isinstance(answer, Accepted):
         return status, document
-    return 400, {"errors": [answer.cause]}
+    words = _WORDS.get(answer.kind, "") if isinstance(answer, Refused) else ""
+    return 400, {"errors": [f"{words}{answer.cause}"]}
 
 
 def _part(body: bytes, kind: str) -> tuple[str, bytes]:
