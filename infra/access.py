@@ -30,6 +30,8 @@ from infra.storage import Storage
 
 OPERATORS_KEYS: Final = ("CLUSTER#*", "KEY#*", "POLICY#*", "PAUSE#*")
 """Partition keys of what operators write and the controller only reads."""
+PAUSE_KEYS: Final = ("PAUSE#*",)
+"""Partition keys of the pauses among them."""
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
 """Partition keys of the records of artifact versions."""
 
@@ -102,6 +104,13 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
                 conditions=_keys("StringLike", *OPERATORS_KEYS),
             ),
             by_kind,
+        ],
+        Access.READ_PAUSES: [
+            Grant(
+                actions=dynamodb_registry.PAUSE_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *PAUSE_KEYS),
+            )
         ],
         Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_ARTIFACT)])],
         Access.FIND_DUE_JOBS: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_DUE)])],

@@ -101,6 +101,10 @@ def registry_read(world: AwsWorld) -> None:
     world.registry.pauses()
 
 
+def registry_pause(world: AwsWorld) -> None:
+    world.registry.pause_of(["all", "job/etl"])
+
+
 def registry_write(world: AwsWorld) -> None:
     world.registry.put_cluster(CLUSTER)
     world.registry.put_key(TrustedKey(key_id="team", algorithm=KeyAlgorithm.ED25519, public_key="pem"))
@@ -156,6 +160,7 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (statuses_read, dynamodb_statuses.READ_ACTIONS),
         (statuses_write, dynamodb_statuses.WRITE_ACTIONS),
         (registry_read, dynamodb_registry.READ_ACTIONS),
+        (registry_pause, dynamodb_registry.PAUSE_ACTIONS),
         (registry_write, dynamodb_registry.WRITE_ACTIONS),
         (artifacts_read, dynamodb_artifacts.READ_ACTIONS),
         (artifacts_write, dynamodb_artifacts.WRITE_ACTIONS | READS_BEFORE_WRITES),

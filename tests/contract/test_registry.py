@@ -6,7 +6,7 @@ import pytest
 
 from flink_controller.domain.artifact import KeyAlgorithm, KeyStatus, TrustedKey
 from flink_controller.domain.cluster import Auth
-from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.errors import RejectedError, TransientError
 from flink_controller.domain.status import Pause
 from tests.contract.samples import CLUSTER
 from tests.contract.worlds import NOW, AwsWorld, World
@@ -103,6 +103,51 @@ def test_pauses_come_and_go(world: World) -> None:
     assert world.registry.pauses() == [Pause(scope="namespace/data", reason="migration")]
 
 
+SCOPES = ("all", "cluster/default", "namespace/data", "job/data/etl")
+
+
+def test_a_job_whose_scopes_nobody_paused_is_not_paused(world: World) -> None:
+    world.registry.put_pause(Pause(scope="job/other", reason="elsewhere"))
+
+    assert world.registry.pause_of(SCOPES) is None
+    assert world.registry.pause_of([]) is None
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_pause_of_any_scope_is_found(world: World, scope: str) -> None:
+    pause = Pause(scope=scope, reason="migration")
+    world.registry.put_pause(pause)
+
+    assert world.registry.pause_of(SCOPES) == pause
+    world.registry.delete_pause(scope)
+    assert world.registry.pause_of(SCOPES) is None
+
+
+def test_of_several_pauses_the_first_scope_is_told(world: World) -> None:
+    for scope in reversed(SCOPES[1:]):
+        world.registry.put_pause(Pause(scope=scope, reason=scope))
+
+    assert world.registry.pause_of(SCOPES) == Pause(scope="cluster/default", reason="cluster/default")
+
+
+def test_a_scope_may_be_asked_for_twice_and_be_any_text(world: World) -> None:
+    world.registry.put_pause(Pause(scope="job/etl"))
+
+    assert world.registry.pause_of(["all", "all", "job/a\x00b", "job/" + "x" * 3000, "job/etl"]) == Pause(scope="job/etl")
+
+
+def test_a_pause_counts_at_once_and_in_one_call(aws_world: AwsWorld) -> None:
+    aws_world.registry.put_pause(Pause(scope="job/data/etl"))
+    calls: list[dict[str, Any]] = []
+    events = aws_world.registry._client.meta.events
+    events.register("provide-client-params.dynamodb.*", lambda params, model, **_: calls.append({model.name: params}))
+
+    aws_world.registry.pause_of(SCOPES)
+
+    assert [list(call) for call in calls] == [["BatchGetItem"]]
+    assert calls[0]["BatchGetItem"]["RequestItems"][aws_world.state_table]["ConsistentRead"] is True
+
+
 def test_kinds_do_not_mix(world: World) -> None:
     world.registry.put_cluster(CLUSTER)
     world.registry.put_pause(Pause(scope="default"))
@@ -161,3 +206,37 @@ def test_a_malformed_pause_pauses(aws_world: AwsWorld) -> None:
     )
 
     assert [found.scope for found in aws_world.registry.pauses()] == ["all"]
+    found = aws_world.registry.pause_of(SCOPES)
+    assert found is not None
+    assert "PAUSE#all is malformed" in found.reason
+
+
+def test_what_dynamodb_leaves_unread_is_asked_for_again(aws_world: AwsWorld) -> None:
+    aws_world.registry.put_pause(Pause(scope="all"))
+    left = Unread(aws_world, times=2)
+
+    assert aws_world.registry.pause_of(SCOPES) == Pause(scope="all")
+    assert left.times == 0
+
+
+def test_pauses_that_stay_unread_fail_the_look(aws_world: AwsWorld) -> None:
+    Unread(aws_world, times=10)
+
+    with pytest.raises(TransientError, match="left 4 items unread"):
+        aws_world.registry.pause_of(SCOPES)
+
+
+class Unread:
+    """Has DynamoDB leave a batch unread some times, as it does when it is busy."""
+
+    def __init__(self, world: AwsWorld, times: int) -> None:
+        self.times = times
+        world.registry._client.meta.events.register("after-call.dynamodb.BatchGetItem", self._leave)
+        self._table = world.state_table
+
+    def _leave(self, parsed: dict[str, Any], **_: object) -> None:
+        if self.times:
+            self.times -= 1
+            keys = [{"pk": {"S": f"PAUSE#{scope}"}, "sk": {"S": "ITEM"}} for scope in SCOPES]
+            parsed["Responses"] = {self._table: []}
+            parsed["UnprocessedKeys"] = {self._table: {"Keys": keys, "ConsistentRead": True}}

@@ -34,7 +34,7 @@ from flink_controller.domain.observation import (
 from flink_controller.domain.plan import Draft, Facts, Findings, Plan, Policy, StagingRefused
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import InvalidSpec, SpecView, ValidSpec, read_spec
-from flink_controller.domain.status import Attempt, Event, JobStatus, Operation, Revision, StagedJar
+from flink_controller.domain.status import Attempt, Event, JobStatus, Operation, Pause, Revision, StagedJar
 from flink_controller.testing.clock import START
 
 JOB = "etl"
@@ -196,7 +196,7 @@ class Job:
             destination=self.destination,
             artifact=self.head,
             pinned=self.pinned,
-            is_paused=self.is_paused,
+            pause=Pause(scope="all", reason="by a test") if self.is_paused else None,
         )
         return Facts(JOB, self.spec, observation, self.now, POLICY, findings or Findings())
 

@@ -165,7 +165,13 @@ class Registry(Protocol):
         """Read all well-formed keys."""
 
     def pauses(self) -> list[Pause]:
-        """Read every pause in force."""
+        """Read every pause in force. May lag behind."""
+
+    def pause_of(self, scopes: Sequence[str]) -> Pause | None:
+        """Read a pause in one of some scopes, consistently and at once; the first of them that is paused.
+
+        A malformed one counts: it stops too much rather than too little.
+        """
 
 
 class EditableRegistry(Registry, Protocol):

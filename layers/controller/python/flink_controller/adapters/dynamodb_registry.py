@@ -3,7 +3,7 @@
 Their items have plain attributes, so that they can be read and mended in the console; hence each is checked when read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +15,7 @@ from flink_controller.adapters.aws_errors import translated
 from flink_controller.adapters.dynamodb_items import BY_KIND, Item, faults, name_key, text, to_attribute, to_item
 from flink_controller.domain.artifact import TrustedKey
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.errors import RejectedError, TransientError
 from flink_controller.domain.status import Pause
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
 """`GetItem` on the state table, `Query` on its index `by_kind`."""
+PAUSE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
+"""What `pause_of` needs, on the state table."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem", "dynamodb:DeleteItem"})
 """What operators' tools need beside, on the state table; no function has it."""
 
@@ -31,6 +33,9 @@ _KEY: Final = "KEY"
 _PAUSE: Final = "PAUSE"
 _BOOKKEEPING: Final = frozenset({"pk", "sk", "kind", "name", "summary", "expires_at"})
 """Attributes beside the model's own."""
+
+_BATCH_TRIES: Final = 3
+"""DynamoDB leaves items of a batch unread when it is busy; botocore does not ask again."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -69,6 +74,29 @@ class DynamoRegistry:
     def pauses(self) -> list[Pause]:
         """Read every pause in force, by scope. A malformed one counts: it stops too much rather than too little."""
         return [pause for scope in self._names(_PAUSE) if (pause := self._pause(scope)) is not None]
+
+    def pause_of(self, scopes: Sequence[str]) -> Pause | None:
+        """Read the first pause of some scopes: one call for all of them, consistently."""
+        keys = {_key(_PAUSE, scope)["pk"]["S"]: _key(_PAUSE, scope) for scope in scopes}
+        found = {item["pk"]["S"]: item for item in self._batch(list(keys.values()))}
+        for scope in scopes:
+            item = found.get(_key(_PAUSE, scope)["pk"]["S"])
+            if item is not None:
+                return _pause(item, scope)
+        return None
+
+    def _batch(self, keys: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+        left: Sequence[Mapping[str, Any]] = keys
+        for _ in range(_BATCH_TRIES):
+            if not left:
+                return
+            with translated("read pauses"):
+                page = self._client.batch_get_item(RequestItems={self._table: {"Keys": list(left), "ConsistentRead": True}})
+            yield from page["Responses"].get(self._table, [])
+            unread = page["UnprocessedKeys"].get(self._table)
+            left = [] if unread is None else unread["Keys"]
+        if left:
+            raise TransientError(f"read pauses: DynamoDB left {len(left)} items unread")
 
     def _pause(self, scope: str) -> Pause | None:
         try:
@@ -163,6 +191,13 @@ def _parsed(model: type[M], item: Item, name: str, identity: str) -> M:
             f"item {partition_key} is malformed: {', '.join(naive)}: say the time zone, as in 2026-01-31T00:00:00Z"
         )
     return found
+
+
+def _pause(item: Item, scope: str) -> Pause:
+    try:
+        return _parsed(Pause, item, scope, "scope")
+    except RejectedError as error:
+        return Pause(scope=scope, reason=str(error))
 
 
 def _plain(value: object) -> object:

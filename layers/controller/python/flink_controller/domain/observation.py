@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.status import Pause
 
 
 class FlinkState(StrEnum):
@@ -235,4 +236,5 @@ class Observation:
     """What is recorded of the object that the spec names; None when nothing was ever seen there."""
     pinned: Artifact | None = None
     """The admitted version with the pinned digest, where the spec pins one."""
-    is_paused: bool = False
+    pause: Pause | None = None
+    """What an operator has recorded against any effect on this job."""

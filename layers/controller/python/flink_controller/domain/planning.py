@@ -15,6 +15,7 @@ from flink_controller.domain.actions import (
 )
 from flink_controller.domain.blue_green import GoOn
 from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.names import attempt_number, tag
 from flink_controller.domain.observation import (
     FlinkUnreachable,
@@ -42,6 +43,7 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     """
     before = status or JobStatus(job_id=facts.job_id, created_at=facts.now, updated_at=facts.now)
     draft = Draft(facts, before.model_copy(update={"waiting": None}))
+    _say_paused(draft)
     conditions.assess_inputs(draft)
     acceptance.accept(draft)
     learning.learn(draft)
@@ -52,8 +54,10 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
 
 def _step(draft: Draft) -> Action | None:
     observation = draft.facts.observation
-    if observation.is_paused:
-        draft.wait("Paused", "the controller is paused for this job; it is only watched", draft.now + intents.BLOCKED_LOOK)
+    if observation.pause is not None:
+        # Whatever is half done stays so; what was seen of it above is recorded all the same.
+        if lifecycle(draft.status) is not Lifecycle.DELETED:
+            draft.look(draft.now + intents.BLOCKED_LOOK)
         return None
     if observation.cluster is None:
         return _without_cluster(draft)
@@ -77,6 +81,14 @@ def _step(draft: Draft) -> Action | None:
             return step
     attempt = living(draft.status)
     return submitting.at_rest(draft) if attempt is None else _with_attempt(draft, attempt, observation.cluster)
+
+
+def _say_paused(draft: Draft) -> None:
+    """Tell first of all who stopped everything: no other wait matters while nothing may be done about it."""
+    pause = draft.facts.observation.pause
+    if pause is not None:
+        because = f": {pause.reason}" if pause.reason else ""
+        draft.wait("Paused", f"paused by {pause.scope}{because}; the job is only watched")
 
 
 def _with_attempt(draft: Draft, attempt: Attempt, cluster: Cluster) -> Action | None:

@@ -19,9 +19,10 @@ from flink_controller.domain.observation import (
     TriggerCompleted,
     TriggerStatus,
 )
+from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
-from flink_controller.domain.status import JobStatus, LaneRole, OperationKind
+from flink_controller.domain.status import JobStatus, LaneRole, OperationKind, Pause
 from flink_controller.ports import FlinkGateway, Ports, Registry
 
 ALWAYS = "ha"
@@ -66,10 +67,34 @@ class Clusters:
         return self._known[name]
 
 
+class Pauses:
+    """The pause that concerns one job: read once a look, and again only when the job turns to another cluster."""
+
+    def __init__(self, registry: Registry, job_id: str) -> None:
+        self._registry = registry
+        self._job_id = job_id
+        self._scopes: tuple[str, ...] = ()
+        self._pause: Pause | None = None
+
+    def get(self, *clusters: str) -> Pause | None:
+        """Give the widest pause in force for the job on these clusters."""
+        scopes = scopes_of(self._job_id, clusters)
+        if scopes != self._scopes:
+            self._scopes = scopes
+            return self.again()
+        return self._pause
+
+    def again(self) -> Pause | None:
+        """Read anew what was asked for last."""
+        self._pause = self._registry.pause_of(self._scopes)
+        return self._pause
+
+
 def observe(
     ports: Ports,
     policy: Policy,
     clusters: Clusters,
+    pauses: Pauses,
     *,
     job_id: str,
     spec: SpecView,
@@ -82,24 +107,21 @@ def observe(
     list again between two reads of the configuration; details only where they decide something.
     """
     name = _cluster_name(spec, status)
+    elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
+    seen = Observation(
+        cluster=None, flink=None, artifact=artifacts.head, pinned=artifacts.pinned, pause=pauses.get(name, elsewhere)
+    )
     try:
         cluster = clusters.get(name) if name else None
-        elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
         destination = clusters.get(elsewhere) if elsewhere != name else None
     except RejectedError as error:
-        return Observation(
-            cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned
-        )
+        return replace(seen, cluster_fault=str(error))
     try:
         flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
     except RejectedError as error:
         # The way to the cluster is registered wrongly; nothing was asked.
-        return Observation(
-            cluster=None, flink=None, cluster_fault=str(error), artifact=artifacts.head, pinned=artifacts.pinned
-        )
-    return Observation(
-        cluster=cluster, flink=flink, destination=destination, artifact=artifacts.head, pinned=artifacts.pinned
-    )
+        return replace(seen, cluster_fault=str(error))
+    return replace(seen, cluster=cluster, flink=flink, destination=destination)
 
 
 def _cluster_name(spec: SpecView, status: JobStatus | None) -> str:

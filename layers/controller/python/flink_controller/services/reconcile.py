@@ -19,7 +19,7 @@ from flink_controller.domain.spec import NoSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
 from flink_controller.ports import Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
-from flink_controller.services.observe import Clusters, observe, observe_artifacts
+from flink_controller.services.observe import Clusters, Pauses, observe, observe_artifacts
 
 PATIENCE = timedelta(seconds=4)
 """How long a look waits in the function for what Flink does quickly; longer waits go to the queue."""
@@ -116,13 +116,17 @@ def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
         ports.statuses.release(held)
         return Outcome.UNKNOWN_JOB
     artifacts, clusters = observe_artifacts(ports, policy, spec), Clusters(ports.registry)
+    pauses, has_acted = Pauses(ports.registry, job_id), False
     planned_look = None if recorded is None else recorded.next_look
     began = ports.clock.now()
     status, unrecorded, findings = recorded, _Unrecorded(), Findings()
     for _ in range(MAX_STEPS):
-        observation = observe(ports, policy, clusters, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
+        observation = observe(ports, policy, clusters, pauses, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
         facts = Facts(job_id, spec, observation, ports.clock.now(), policy, findings)
         made, facts = _prepared_plan(ports, policy, facts, status)
+        if isinstance(made.action, Effect) and has_acted and pauses.again() is not None:
+            # Paused since the last effect of this look. What was planned is dropped; planned anew, it is left undone.
+            continue
         status, findings = made.status, replace(facts.findings, answer=None)
         unrecorded.take(made)
         if isinstance(made.action, Effect):
@@ -130,7 +134,7 @@ def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
             held = _record(ports, held, status, unrecorded)
             recorded = held.status
             answer = carry_out(ports, policy, facts.observation.cluster, made.action)
-            findings = replace(findings, answer=answer)
+            findings, has_acted = replace(findings, answer=answer), True
             continue
         wait = None if made.next_look is None else made.next_look - ports.clock.now()
         if wait is None or ports.clock.now() + wait > began + PATIENCE:

@@ -1,6 +1,6 @@
 """Look over the whole fleet once a minute and wake the jobs that need attention. Changes nothing itself.
 
-Cost: one list of jobs per cluster, one read of the status index, a fifteenth of the specs. A quiet tick writes nothing
+Cost: one list of jobs per cluster, one read of the status index and one of the pauses, a fifteenth of the specs. A quiet tick writes nothing
 and wakes nobody.
 """
 
@@ -13,6 +13,7 @@ from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import tag
 from flink_controller.domain.observation import JobSeen
+from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import StatusSummary
@@ -54,6 +55,7 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
         if listed is None:
             unreachable.append(name)
         woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
+    woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
     segment = int(now.timestamp() // 60) % SEGMENTS
     woken.update(dict.fromkeys(_missed(ports, summaries, segment)))
     if woken:
@@ -93,6 +95,15 @@ def _disagrees(policy: Policy, known: StatusSummary, alive: dict[str, list[JobSe
     if known.is_expected_live:
         return job is None or not job.is_processing
     return is_live and known.next_look is None
+
+
+def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
+    """Find jobs whose status does not tell yet that they are paused. Those that tell it look again by themselves."""
+    paused = {pause.scope for pause in ports.registry.pauses()}
+    for known in summaries if paused else ():
+        is_over = known.lifecycle in {Lifecycle.DELETED.value, Lifecycle.FAILED.value}
+        if not is_over and known.reason != "Paused" and not paused.isdisjoint(scopes_of(known.job_id, (known.cluster,))):
+            yield known.job_id
 
 
 def _missed(ports: Ports, summaries: list[StatusSummary], segment: int) -> Iterable[str]:

@@ -1,5 +1,7 @@
 """What operators wrote, in memory."""
 
+from collections.abc import Sequence
+
 from flink_controller.domain.artifact import TrustedKey
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import RejectedError
@@ -53,6 +55,11 @@ class MemoryRegistry:
         """Read every pause, by scope."""
         self.reads += 1
         return [Pause.model_validate_json(self._pauses[scope]) for scope in sorted(self._pauses)]
+
+    def pause_of(self, scopes: Sequence[str]) -> Pause | None:
+        """Read the first pause of some scopes."""
+        self.reads += 1
+        return next((Pause.model_validate_json(self._pauses[scope]) for scope in scopes if scope in self._pauses), None)
 
     def put_cluster(self, cluster: Cluster) -> None:
         """Write a cluster."""
