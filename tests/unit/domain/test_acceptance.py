@@ -36,7 +36,7 @@ def burst(number: int, *, decided: float, started: float | None = 0.0) -> Artifa
         (58, 59, 63),
         (58, 60, None),
         (58, 62, None),
-        (66, 66, 71),
+        (66, 66, None),
         (66, 71, None),
     ],
 )

@@ -63,7 +63,7 @@ def test_the_highest_checkpoint_wins_wherever_it_lies(
 def test_statistics_of_a_job_that_just_ended_are_not_believed() -> None:
     job = Job().prove()
     job.checkpoints = CHECKPOINTED
-    job.show(FlinkState.CANCELED)
+    job.show(FlinkState.FINISHED)
 
     early = job.look()
 

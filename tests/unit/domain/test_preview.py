@@ -125,11 +125,11 @@ def test_a_burst_of_uploads_is_foreseen_as_its_upgrade() -> None:
     assert (found.step, found.change, found.revision) == (Step.UPGRADE, "UPGRADE", 2)
 
 
-def test_blue_green_is_told_to_have_no_effect() -> None:
+def test_blue_green_is_told_to_repeat_outputs_and_to_need_slots() -> None:
     found = told(status(), args=["--new"], deployment={"upgrade_mode": "blue-green"})
 
-    assert any("blue-green has no effect" in note for note in found.notes)
-    assert found.warnings == ("deployment.upgrade_mode",)
+    assert any("put out twice" in note and "free slots" in note for note in found.notes)
+    assert found.warnings == ()
 
 
 def test_without_fallback_and_rollback_nothing_is_said_of_them() -> None:

@@ -299,6 +299,9 @@ class FlinkGateway(Protocol):
     def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
         """Look up a stop or savepoint."""
 
+    def checkpoint(self, flink_job_id: str) -> Answer:
+        """Ask for a checkpoint now. Never raises; harmless twice."""
+
     def cancel(self, flink_job_id: str) -> Answer:
         """Ask for a cancel. Never raises; harmless twice."""
 

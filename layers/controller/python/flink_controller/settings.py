@@ -64,6 +64,9 @@ class Settings:
                 if field.name in _REQUIRED:
                     faults.append(f"{name} is not set")
                 continue
+            if not text and field.name in _REQUIRED:
+                faults.append(f"{name} is empty")
+                continue
             if field.type is int:
                 if not text.isdecimal():
                     faults.append(f"{name} must be a whole number, not {text!r}")

@@ -108,8 +108,8 @@ def number(value: int) -> dict[str, Any]:
 
 
 def document(model: BaseModel) -> dict[str, Any]:
-    """Spell a model as one compact JSON string: small, exact, and read back by the model alone."""
-    return {"S": model.model_dump_json()}
+    """Spell a model as one compact JSON string: small (defaults are left out), exact, and read back by the model alone."""
+    return {"S": model.model_dump_json(exclude_defaults=True)}
 
 
 def parsed(model: type[M], item: Item, attribute: str = "document") -> M:

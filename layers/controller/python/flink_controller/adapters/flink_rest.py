@@ -166,6 +166,10 @@ class FlinkRest:
 
         return self._reads(look_up)
 
+    def checkpoint(self, flink_job_id: str) -> Answer:
+        """Ask for a checkpoint as the job is configured. One call, or two."""
+        return self._write("POST", flink_job_id, "/checkpoints", {"checkpointType": "CONFIGURED"})
+
     def cancel(self, flink_job_id: str) -> Answer:
         """Ask for a cancel. One call, or two."""
         return self._write("PATCH", flink_job_id, "?mode=cancel")

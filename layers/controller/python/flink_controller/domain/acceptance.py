@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
-from flink_controller.domain.plan import Draft, living
+from flink_controller.domain.plan import Draft, bounded, living
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
 
@@ -43,11 +43,17 @@ def faults_of(draft: Draft) -> tuple[str, ...]:
     return ()
 
 
-def settled(head: ArtifactHead, now: datetime, debounce: timedelta) -> datetime | None:
+def settled(head: ArtifactHead, now: datetime, debounce: timedelta, served: datetime | None = None) -> datetime | None:
     """Say when an upload's burst counts as over, or None when it is over already.
 
     Uploads within `debounce` of each other become one upgrade. A burst that goes on gives one more, early, so that
     somebody who never stops uploading is not left on the oldest version.
+
+    Args:
+        head: the key's newest versions.
+        now: the time of the look.
+        debounce: the window.
+        served: start of the burst that already had its early upgrade.
     """
     if head.admitted is None:
         return None
@@ -56,10 +62,7 @@ def settled(head: ArtifactHead, now: datetime, debounce: timedelta) -> datetime 
         return None
     started = head.burst_started_at or head.admitted.decided_at
     long_at = started + debounce * BURST_LIMIT_IN_DEBOUNCES
-    # One early upgrade a burst: the first look after `long_at` that finds the window of one debounce still open.
-    if long_at <= now < long_at + debounce:
-        return None
-    return quiet_at
+    return None if now >= long_at and served != started else quiet_at
 
 
 def _want(draft: Draft, state: DesiredState) -> None:
@@ -88,8 +91,12 @@ def _reject(draft: Draft, invalid: InvalidSpec) -> None:
         draft.set(rejected_spec_hash=invalid.spec_hash)
         draft.event("SpecRejected", "; ".join(invalid.faults), warning=True)
     draft.set(observed_spec_hash=invalid.spec_hash)
-    if draft.status.desired_state in {DesiredState.DELETED, DesiredState.ABANDONED} and draft.status.desired is None:
+    is_gone = draft.status.desired_state in {DesiredState.DELETED, DesiredState.ABANDONED}
+    if is_gone and draft.status.desired is None:
         draft.set(desired_state=DesiredState.RUNNING)
+    elif is_gone and living(draft.status) is None:
+        # Written again, and wrong: that is told, and what was deleted stays so.
+        draft.set(desired_state=DesiredState.RUNNING, halted=bounded("; ".join(invalid.faults)), halt_reason="SpecRejected")
 
 
 def _initial_path_fault(draft: Draft, spec: JobSpec) -> str | None:
@@ -116,6 +123,8 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
     )
     if draft.status.attempt_counter == 0:
         draft.set(initial_savepoint_path=spec.deployment.initial_savepoint_path)
+    if draft.status.halt_reason == "SpecRejected":
+        draft.set(halted=None, halt_reason="", is_completed=False, refused=None, failures=Failures())
     nonce = spec.deployment.restart_nonce
     if nonce is not None and nonce != draft.status.restart_nonce and (draft.status.halted or draft.status.is_completed):
         draft.set(halted=None, halt_reason="", is_completed=False, failures=Failures(), restart_nonce=nonce)
@@ -164,8 +173,9 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
     if living(draft.status) is None:
         # Nothing runs that a quick second upload would disturb.
         return found
-    over_at = settled(head, draft.now, draft.facts.policy.debounce)
+    over_at = settled(head, draft.now, draft.facts.policy.debounce, draft.status.burst_served)
     if over_at is None:
+        draft.set(burst_served=head.burst_started_at)
         return found
     draft.look(over_at)
     # A change of the spec alone need not wait for the upload.

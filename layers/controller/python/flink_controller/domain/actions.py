@@ -18,6 +18,13 @@ class StageJar:
 
 
 @dataclass(frozen=True)
+class TriggerCheckpoint:
+    """Ask a running job for a checkpoint. Changes nothing else; harmless twice."""
+
+    flink_job_id: str
+
+
+@dataclass(frozen=True)
 class CountFreeSlots:
     """Ask how many slots of the cluster are free."""
 
@@ -100,7 +107,9 @@ class ReleaseJar:
     sha256: str
 
 
-Preparation: TypeAlias = StageJar | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
+Preparation: TypeAlias = (
+    StageJar | TriggerCheckpoint | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
+)
 """Effects that need no intent: they change no job."""
 Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel
 """Effects that need a recorded intent."""

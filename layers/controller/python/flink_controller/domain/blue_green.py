@@ -41,7 +41,8 @@ def applies(draft: Draft, attempt: Attempt, target: RevisionRef) -> bool:
     spec = draft.spec_of(target)
     if spec is None or spec.deployment.upgrade_mode is not UpgradeMode.BLUE_GREEN:
         return False
-    return spec.cluster == attempt.cluster and attempt.settled_at is not None and draft.status.refused is None
+    is_ready = attempt.is_proven and attempt.settled_at is not None and draft.status.stable is not None
+    return is_ready and spec.cluster == attempt.cluster and draft.status.refused is None
 
 
 def begin(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
@@ -121,6 +122,9 @@ def _alive(draft: Draft, second: SecondLane) -> Action | None:
     if draft.now >= health.proof_deadline(second.attempt, rollback):
         handover.refuse(draft, "NotHealthy", health.unhealthy_because(second.attempt))
         return _cancel(draft, second)
+    wanted = health.missing_checkpoint(draft, second.attempt, draft.spec_of(second.revision))
+    if wanted is not None:
+        return wanted
     health.look_again(draft, second.attempt, rollback)
     draft.wait("GreenProving", f"{second.attempt.flink_job_id} runs beside the old revision until it is healthy")
     return None
@@ -172,7 +176,8 @@ def _conclude(draft: Draft, second: SecondLane) -> None:
     """The second lane is dead: blue as it should be, or green before it could take over."""
     attempt, is_wanted = second.attempt, _is_wanted(draft, second)
     if second.role is LaneRole.GREEN and is_wanted:
-        is_refusal = attempt.end is EndState.FAILED or (attempt.end is EndState.BURNED and attempt.refusal_is_final)
+        # A jar that was gone is staged again; any other refusal would come again, each time with another savepoint.
+        is_refusal = attempt.end is EndState.FAILED or (attempt.end is EndState.BURNED and draft.status.void_jar_id is None)
         cause = attempt.root_cause or attempt.refusal or "Flink tells no cause"
         if is_refusal:
             reason = "SubmissionRefused" if attempt.live_at is None else "JobFailed"

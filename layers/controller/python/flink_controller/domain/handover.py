@@ -55,6 +55,8 @@ def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
     return None
 
 
+GONE = frozenset({DesiredState.DELETED, DesiredState.ABANDONED})
+"""States in which a job ends whatever became of its state."""
 STATISTICS_AGE = timedelta(seconds=5)
 """How old Flink's checkpoint statistics may be: they come from a cache, of 3 s by default (`web.refresh-interval`)."""
 
@@ -68,7 +70,9 @@ def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageU
     if attempt.end is EndState.FINISHED and isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
         return _handover(attempt, trigger.path)
     listed = _listed_checkpoints(draft, attempt)
-    if listed is not None and attempt.dead_at is not None and draft.now < attempt.dead_at + STATISTICS_AGE:
+    is_early = attempt.dead_at is not None and draft.now < attempt.dead_at + STATISTICS_AGE
+    if attempt.end is EndState.FINISHED and listed is not None and is_early and attempt.dead_at is not None:
+        # Only the statistics tell a stop by somebody else from an end; of every other end storage tells all.
         draft.wait(
             "StateSettling", "waiting for Flink's statistics of the last checkpoint", attempt.dead_at + STATISTICS_AGE
         )
@@ -77,8 +81,10 @@ def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageU
     if stored is None:
         return SearchState(attempt.flink_job_id, attempt.checkpoint_root, attempt.savepoint_directories)
     if isinstance(stored, StorageUnreadable):
+        if draft.status.desired_state is DesiredState.ABANDONED:
+            return _handover(attempt, attempt.restore_from)
         return stored
-    return _choose(attempt, listed, stored)
+    return _choose(draft, attempt, listed, stored)
 
 
 def _listed_checkpoints(draft: Draft, attempt: Attempt) -> Checkpoints | None:
@@ -87,7 +93,7 @@ def _listed_checkpoints(draft: Draft, attempt: Attempt) -> Checkpoints | None:
     return draft.seen.checkpoints
 
 
-def _choose(attempt: Attempt, listed: Checkpoints | None, stored: StoredState) -> Handover | StorageUnreadable:
+def _choose(draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: StoredState) -> Handover | StorageUnreadable:
     """Choose among what storage holds and what Flink lists: the highest checkpoint id wins."""
     saved = listed.savepoint if listed is not None else None
     candidates = [*stored.checkpoints, *([saved] if saved is not None else [])]
@@ -100,7 +106,7 @@ def _choose(attempt: Attempt, listed: Checkpoints | None, stored: StoredState) -
         return _handover(attempt, None, is_end=True)
     if newest is not None:
         return _handover(attempt, newest.path)
-    if not attempt.retains_state:
+    if not attempt.retains_state and draft.status.desired_state not in GONE:
         return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
     return _handover(attempt, attempt.restore_from)
 
@@ -187,6 +193,9 @@ def _was_proven(draft: Draft, attempt: Attempt) -> bool:
 def _count_failure(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     failures = draft.status.failures
     limit = 5 if spec is None else spec.deployment.on_failure.limit
+    if failures.count >= limit and can_roll_back(draft, attempt, spec):
+        refuse(draft, "JobFailed", attempt.root_cause or attempt.refusal or "Flink tells no cause")
+        return
     if failures.count >= limit:
         halt(draft, "JobFailed", f"given up after {failures.count} restarts: {attempt.root_cause or attempt.refusal}")
         return
@@ -206,6 +215,8 @@ def refuse(draft: Draft, reason: str, cause: str) -> None:
     desired, stable = draft.status.desired, draft.status.stable
     assert desired is not None
     assert stable is not None
+    if draft.status.refused is not None and draft.status.refused.number == desired.number:
+        return
     draft.set(
         refused=RefusedRevision(
             number=desired.number,
@@ -213,7 +224,8 @@ def refuse(draft: Draft, reason: str, cause: str) -> None:
             artifact_version=desired.artifact.version_id,
             reason=reason,
             message=bounded(cause),
-        )
+        ),
+        failures=Failures(),
     )
     draft.event("RollbackStarted", f"revision {desired.number} → {stable.number}: {cause}", warning=True, of=desired)
 

@@ -3,10 +3,12 @@
 from datetime import datetime, timedelta
 
 from flink_controller.domain import handover
+from flink_controller.domain.actions import TriggerCheckpoint
 from flink_controller.domain.plan import Draft
 from flink_controller.domain.spec import JobSpec, Rollback
 from flink_controller.domain.status import Attempt, AttemptPhase, Failures
 
+FIRST_LOOK = timedelta(milliseconds=40)
 TASKS_LOOK = timedelta(seconds=10)
 """Longest time between two looks at a job whose tasks do not all run yet."""
 
@@ -48,7 +50,25 @@ def look_again(draft: Draft, attempt: Attempt, rollback: Rollback) -> None:
     elif draft.now < settled + stabilization:
         draft.look(settled + stabilization)
     else:
-        draft.look(draft.now + TASKS_LOOK)
+        # The checkpoints are read with the next look, if they were not yet.
+        draft.look(draft.now + (FIRST_LOOK if attempt.is_checkpointed is None else TASKS_LOOK))
+
+
+def missing_checkpoint(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> TriggerCheckpoint | None:
+    """Ask for the checkpoint that the proof needs, once, if none came by half of the deadline."""
+    rollback = spec.deployment.rollback if spec is not None else Rollback()
+    if attempt.flink_job_id in draft.facts.findings.checkpointed:
+        draft.set_attempt(checkpoint_asked_at=draft.now)
+        draft.look(draft.now + timedelta(seconds=1))
+        return None
+    half = (attempt.live_at or attempt.submitted_at) + timedelta(seconds=rollback.deadline_seconds) / 2
+    is_missing = attempt.is_checkpointed is True and not attempt.has_completed_checkpoint and not attempt.is_proven
+    if not is_missing or attempt.checkpoint_asked_at is not None or attempt.settled_at is None:
+        return None
+    if draft.now < half:
+        draft.look(half)
+        return None
+    return TriggerCheckpoint(attempt.flink_job_id)
 
 
 def proof_deadline(attempt: Attempt, rollback: Rollback) -> datetime:
@@ -76,6 +96,9 @@ def _prove(draft: Draft) -> None:
     target, before = draft.status.running, draft.status.stable
     refused, desired = draft.status.refused, draft.status.desired
     draft.set_attempt(is_proven=True)
+    if refused is not None and target is not None and refused.number == target.number:
+        # It healed while the way back was barred.
+        draft.set(refused=None)
     draft.set(stable=target, stable_state=None, failures=Failures())
     assert target is not None
     is_back = refused is not None and desired is not None and refused.number == desired.number

@@ -38,6 +38,8 @@ class JobName:
                 " inner hyphens"
             )
         namespace, name = match.group(1) or DEFAULT_NAMESPACE, match.group(2)
+        if name == "flinkctl-burn":
+            raise ValueError("flinkctl-burn is reserved: it is how a used-up job id shows in Flink")
         if namespace == "artifacts":
             raise ValueError("namespace artifacts is reserved: its prefix belongs to namespace default")
         return cls(namespace, name)

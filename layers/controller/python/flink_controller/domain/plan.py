@@ -67,6 +67,8 @@ class Findings:
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()
     free_slots: int | None = None
+    checkpointed: frozenset[str] = frozenset()
+    """Jobs that were asked for a checkpoint."""
     answer: Answer | None = None
     """To the last effect."""
 
@@ -249,6 +251,48 @@ def wants_running(status: JobStatus) -> bool:
 def bounded(message: str) -> str:
     """Cut a message to what a status can hold."""
     return message if len(message) <= MESSAGE_LIMIT else f"{message[: MESSAGE_LIMIT - 1]}…"
+
+
+def fitted(status: JobStatus, limit_bytes: int) -> JobStatus:
+    """Shorten a status's messages until it fits; identities, paths and counters are never touched.
+
+    A status is far below the limit unless long paths and long messages meet. The full texts are in the events.
+    """
+    for length in (None, 160, 80, 40):
+        if length is not None:
+            status = _shortened(status, length)
+        if len(dumped(status)) <= limit_bytes:
+            break
+    return status
+
+
+def dumped(status: JobStatus) -> bytes:
+    """Write a status as it is stored: what has its default is left out."""
+    return status.model_dump_json(exclude_defaults=True).encode()
+
+
+def _shortened(status: JobStatus, length: int) -> JobStatus:
+    def cut(text: str | None) -> str | None:
+        return text if text is None or len(text) <= length else f"{text[: length - 1]}…"
+
+    def with_cuts(value: Any, *names: str) -> Any:
+        return None if value is None else value.model_copy(update={name: cut(getattr(value, name)) for name in names})
+
+    second = status.second
+    return status.model_copy(
+        update={
+            "conditions": tuple(with_cuts(condition, "message") for condition in status.conditions),
+            "waiting": None if status.waiting is None else (status.waiting[0], cut(status.waiting[1])),
+            "halted": cut(status.halted),
+            "refused": with_cuts(status.refused, "message"),
+            "attempt": with_cuts(status.attempt, "refusal", "root_cause"),
+            "second": None
+            if second is None
+            else second.model_copy(update={"attempt": with_cuts(second.attempt, "refusal", "root_cause")}),
+            "operation": with_cuts(status.operation, "last_failure"),
+            "last_event": with_cuts(status.last_event, "message"),
+        }
+    )
 
 
 def living(status: JobStatus) -> Attempt | None:

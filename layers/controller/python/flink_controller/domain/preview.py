@@ -276,7 +276,10 @@ class _Asked:
         state, origin, outputs = self._state_of_a_stop(alive)
         notes = []
         if self.spec.deployment.upgrade_mode is UpgradeMode.BLUE_GREEN:
-            notes.append("blue-green has no effect in this version; the upgrade is made as with upgrade_mode savepoint")
+            notes.append(
+                "blue-green: the new revision runs beside the old one until it is healthy, in free slots of its own; what is"
+                " put out between its savepoint and the switch is put out twice, and the two must not share transactional ids"
+            )
         if (
             state is State.KEPT
             and outputs is Outputs.NOT_REPEATED

@@ -83,7 +83,10 @@ def _steady(draft: Draft, attempt: Attempt) -> Action | None:
         if isinstance(action, StopWithSavepoint | Cancel):
             draft.set(restart_nonce=nonce)
         return action
-    health.judge(draft, attempt, spec)
+    wanted = health.missing_checkpoint(draft, attempt, spec)
+    if wanted is not None:
+        return wanted
+    health.judge(draft, intents.current_attempt(draft), spec)
     refused = draft.status.refused
     if refused is not None and refused.number == attempt.revision:
         return stopping.stop(draft, attempt, "rollback")
@@ -113,7 +116,7 @@ def _continue_savepoint(draft: Draft, operation: Operation) -> Action | None:
             draft.set_attempt(savepoint_directories=(operation.target_directory,))
             draft.event("SavepointCompleted", path)
             if operation.purpose == blue_green.PURPOSE:
-                draft.set(green_state=path)
+                draft.set(green_state=path, green_retry_at=None)
             return None
         case TriggerFailed(cause=cause):
             draft.set(operation=None)

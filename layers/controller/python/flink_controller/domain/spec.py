@@ -20,7 +20,6 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from flink_controller.domain.artifact import parse_digest
@@ -94,7 +93,10 @@ Milliseconds: TypeAlias = Annotated[int, Field(ge=1, le=_DURATION_MS_MAX)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
 Nonce: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 ShortText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+"""A savepoint somewhere."""
+DirectoryPath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""A directory below the namespace's own; bounded, because several of its savepoints stand in a status of 8 KB."""
 Arguments: TypeAlias = Annotated[
     tuple[Annotated[str, StringConstraints(max_length=4096)], ...],
     Field(strict=False, max_length=256),
@@ -167,7 +169,7 @@ class Deployment(_Part):
         change=UPGRADE,
         doc="Time between checkpoints, ms; null leaves it to the cluster. Code that sets its own wins.",
     )
-    savepoint_path: StatePath = spec_field(
+    savepoint_path: DirectoryPath = spec_field(
         "savepoints", change=IGNORE, doc="Directory of this job's savepoints, below the cluster's root and the namespace."
     )
     restart_strategy: Literal["fixed-delay", "exponential-delay", "failure-rate"] | None = spec_field(
@@ -335,7 +337,7 @@ class JobSpec(_Part):
         "default", change=REDEPLOY, doc="Name of a registered cluster."
     )
     state: DesiredState = spec_field(DesiredState.RUNNING, change=NONE, strict=False, doc="running or suspended.")
-    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = spec_field(
+    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=256)] = spec_field(
         change=UPGRADE, doc="Key in the artifact bucket."
     )
     artifact_type: ArtifactType | None = spec_field(
@@ -397,26 +399,20 @@ class JobSpec(_Part):
             raise ValueError("NUL characters are not allowed")
         return args
 
+    @field_validator("env_vars")
+    @classmethod
+    def _are_not_ours(cls, found: Mapping[str, str]) -> Mapping[str, str]:
+        taken = sorted(name for name in found if name.startswith("flinkctl."))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: names that begin with flinkctl. are the controller's own")
+        return found
+
     @field_validator("state")
     @classmethod
     def _can_be_asked(cls, state: DesiredState) -> DesiredState:
         if state is DesiredState.DELETED:
             raise ValueError("remove the item to delete the job (flinkctl delete)")
         return state
-
-    @model_validator(mode="after")
-    def _agrees(self) -> "JobSpec":
-        name = JobName.parse(self.job_id)
-        if namespace_of_key(self.artifact_path) != name.namespace:
-            raise ValueError(f"artifact_path: namespace {name.namespace} owns only the keys under {name.artifact_prefix}")
-        kind = self.artifact_type or _TYPE_BY_SUFFIX.get(self.artifact_path.rpartition(".")[2].lower())
-        if kind is None:
-            raise ValueError("artifact_type: cannot be inferred from the suffix; write artifact_type: jar")
-        if kind is not ArtifactType.JAR:
-            raise ValueError(f"artifact_type: {kind} cannot be deployed by this version; only jar can")
-        if self.job_type is JobType.BATCH:
-            raise ValueError("job_type: batch cannot be deployed by this version; only stream can")
-        return self
 
     @property
     def name(self) -> JobName:
@@ -472,6 +468,16 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
     """Judge a spec item as it was read. Never raises, whatever the item holds."""
     if item is None:
         return NoSpec()
+    try:
+        return _judge(job_id, item)
+    except (RecursionError, ValueError, TypeError) as error:
+        # Deeper, or stranger, than any table or schema allows.
+        return InvalidSpec(
+            _digest(type(error).__name__), (f"item: is no document that a spec could be: {shown(str(error), 120)}",)
+        )
+
+
+def _judge(job_id: str, item: Mapping[str, Any]) -> SpecView:
     # Binary and sets are no JSON; the model refuses them below, with their path.
     canonical = canonical_json(item)
     spec_hash = hash_item(item)
@@ -483,9 +489,11 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
     try:
         spec = JobSpec.model_validate(item)
     except ValidationError as error:
-        return InvalidSpec(spec_hash, _faults(error))
-    if spec.state is DesiredState.ABANDONED:
-        return InvalidSpec(spec_hash, ("state: abandoned stands alone with job_id, after a delete that cannot end",))
+        broken = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+        return InvalidSpec(spec_hash, _bounded((*_faults(error), *_disagreements(item, broken))))
+    disagreements = tuple(_disagreements(item, set()))
+    if disagreements:
+        return InvalidSpec(spec_hash, disagreements)
     return ValidSpec(
         spec=spec,
         spec_hash=spec_hash,
@@ -497,6 +505,27 @@ def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:
         },
         warnings=tuple(sorted(_pending(item))),
     )
+
+
+def _disagreements(item: Mapping[str, Any], broken: set[str]) -> Iterator[str]:
+    """Name what is wrong between fields, leaving out fields that are wrong in themselves."""
+    job_id, path, kind = item.get("job_id"), item.get("artifact_path"), item.get("artifact_type")
+    if item.get("state") == DesiredState.ABANDONED:
+        yield "state: abandoned stands alone with job_id, after a delete that cannot end"
+    if item.get("job_type") == JobType.BATCH:
+        yield "job_type: batch cannot be deployed by this version; only stream can"
+    if not isinstance(path, str) or "artifact_path" in broken:
+        return
+    name = JobName.parse(str(job_id)) if "job_id" not in broken else None
+    if name is not None and namespace_of_key(path) != name.namespace:
+        yield f"artifact_path: namespace {name.namespace} owns only the keys under {name.artifact_prefix}"
+    if "artifact_type" in broken:
+        return
+    inferred = kind if kind is not None else _TYPE_BY_SUFFIX.get(path.rpartition(".")[2].lower())
+    if inferred is None:
+        yield "artifact_type: cannot be inferred from the suffix; write artifact_type: jar"
+    elif inferred in {ArtifactType.PYFLINK, ArtifactType.SQL}:
+        yield f"artifact_type: {inferred} cannot be deployed by this version; only jar can"
 
 
 def hash_item(item: Mapping[str, Any]) -> str:
@@ -528,8 +557,10 @@ def field_paths(model: type[BaseModel] = JobSpec, prefix: str = "") -> Iterator[
 
 
 def _part_of(spec: JobSpec, changes: set[SpecChange]) -> dict[str, Any]:
-    document = spec.model_dump(mode="json", by_alias=True)
-    return {path: _at(document, path) for path, change, _, _ in _FIELDS if change in changes}
+    # Defaults are left out: a field that a later version adds changes no hash of specs that do not use it.
+    document = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    found = {path: _at(document, path, _ABSENT) for path, change, _, _ in _FIELDS if change in changes}
+    return {path: value for path, value in found.items() if value is not _ABSENT}
 
 
 def _pending(item: Mapping[str, Any]) -> Iterator[str]:
@@ -538,17 +569,24 @@ def _pending(item: Mapping[str, Any]) -> Iterator[str]:
             yield path
 
 
-def _at(document: Any, path: str) -> Any:
+_ABSENT = object()
+
+
+def _at(document: Any, path: str, otherwise: Any = None) -> Any:
     for part in path.split("."):
-        if not isinstance(document, Mapping):
-            return None
-        document = document.get(part)
+        if not isinstance(document, Mapping) or part not in document:
+            return otherwise
+        document = document[part]
     return document
 
 
 def _faults(error: ValidationError) -> tuple[str, ...]:
     details = error.errors(include_url=False, include_context=False)
-    faults = list(dict.fromkeys(_fault(detail) for detail in details))
+    return tuple(dict.fromkeys(_fault(detail) for detail in details))
+
+
+def _bounded(found: tuple[str, ...]) -> tuple[str, ...]:
+    faults = list(found)
     if len(faults) > MAX_FAULTS:
         faults[MAX_FAULTS:] = [f"and {len(faults) - MAX_FAULTS} more"]
     return tuple(faults)

@@ -115,6 +115,8 @@ class Attempt(Value):
     """Whether that POST provably did not leave."""
     refusal: str | None = None
     """What Flink said against it."""
+    duplicate_at: datetime | None = None
+    """When Flink first said that it has known the id, while not listing it."""
     refusal_is_final: bool = False
     """Whether the same submit would be refused again."""
     live_at: datetime | None = None
@@ -125,6 +127,8 @@ class Attempt(Value):
     is_checkpointed: bool | None = None
     """Whether periodic checkpoints are on; None before it was read."""
     has_completed_checkpoint: bool = False
+    checkpoint_asked_at: datetime | None = None
+    """When one was asked for, because none came by half of the deadline."""
     is_proven: bool = False
     """Whether it was healthy once."""
     savepoint_directories: tuple[str, ...] = ()
@@ -275,6 +279,8 @@ class JobStatus(Value):
     initial_savepoint_path: str | None = None
     """As accepted; applies only while `attempt_counter` is zero."""
 
+    burst_served: datetime | None = None
+    """Start of the burst of uploads that already had its early upgrade."""
     artifact_location: str | None = None
     """`<bucket>/<key>` that the accepted spec names; an upload there wakes the job. Set before there is any revision."""
     desired: RevisionRef | None = None

@@ -121,7 +121,7 @@ def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobS
     if is_over and _may_cancel(attempt, operation, spec):
         return _fall_back(draft, attempt, operation)
     again_at = operation.requested_at + min(RETRY_STOP * 2 ** min(operation.failures - 1, 5), timedelta(minutes=5))
-    draft.wait("SavepointFailed", operation.last_failure, again_at)
+    draft.wait("SavepointFailed", operation.last_failure, min(again_at, deadline) if draft.now < deadline else again_at)
     if draft.now < again_at:
         return None
     return _request_stop(

@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import handover, intents
+from flink_controller.domain import handover, intents, learning
 from flink_controller.domain.actions import (
     Action,
     Burn,
+    Cancel,
     DeleteStaleJars,
     Preparation,
     ReleaseJar,
@@ -28,6 +29,7 @@ from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
     DesiredState,
+    EndState,
     RevisionRef,
     StagedJar,
 )
@@ -46,6 +48,10 @@ def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Actio
         if answer.kind is RefusalKind.JAR_GONE:
             draft.set(void_jar_id=intents.current_attempt(draft).jar_id)
     attempt = intents.current_attempt(draft)
+    if isinstance(answer, Refused) and answer.kind is RefusalKind.DUPLICATE:
+        _note_duplicate(draft, attempt)
+    if _is_over(draft, attempt):
+        return None
     if not is_wanted or attempt.refusal is not None:
         return _burn(draft, attempt)
     if attempt.is_unsent and not isinstance(answer, NotSent):
@@ -86,10 +92,40 @@ def _burn(draft: Draft, attempt: Attempt) -> Action | None:
 def burning(draft: Draft, attempt: Attempt) -> Action | None:
     """Burn until the id is seen dead."""
     draft.wait("Burning", f"{attempt.flink_job_id} may still start; its id is being used up")
+    answer = draft.facts.findings.answer
+    if isinstance(answer, Refused) and answer.kind is RefusalKind.DUPLICATE:
+        _note_duplicate(draft, attempt)
+    if _is_over(draft, attempt):
+        return None
+    listed = draft.job(attempt.flink_job_id)
+    if listed is not None and not listed.state.is_terminal and draft.now >= attempt.submitted_at + intents.RESEND:
+        # A burn that lives is ended like any other job.
+        draft.set_attempt(submitted_at=draft.now)
+        return Cancel(attempt.flink_job_id)
     if draft.now >= attempt.submitted_at + intents.RESEND:
         return _burn(draft, attempt)
     draft.look(draft.now + intents.poll_interval(draft.now - attempt.submitted_at))
     return None
+
+
+def _note_duplicate(draft: Draft, attempt: Attempt) -> None:
+    """Flink has known the id, and does not list it: it has come and gone."""
+    if attempt.duplicate_at is None:
+        draft.set_attempt(duplicate_at=draft.now)
+
+
+def _is_over(draft: Draft, attempt: Attempt) -> bool:
+    """Record that a known id which stays unlisted is dead. Two looks, so that a job on its way into the list is not missed."""
+    current = intents.current_attempt(draft)
+    since = current.duplicate_at
+    if since is None or draft.job(attempt.flink_job_id) is not None:
+        return False
+    if draft.now < since + intents.RESEND:
+        draft.look(since + intents.RESEND)
+        return False
+    learning.die(draft, EndState.UNKNOWN, cause=current.refusal)
+    draft.look(draft.now)
+    return True
 
 
 def is_wanted(draft: Draft, attempt: Attempt) -> bool:
@@ -237,7 +273,12 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         draft.wait(findings.staging_refused.reason, findings.staging_refused.message, draft.now + intents.BLOCKED_LOOK)
         return False
     staged = findings.staged
-    if staged is None or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.sha256, life):
+    is_void = staged is not None and staged.jar_id == draft.status.void_jar_id
+    if (
+        staged is None
+        or is_void
+        or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.sha256, life)
+    ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id)
     return True
 

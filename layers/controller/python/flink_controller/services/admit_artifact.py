@@ -122,7 +122,8 @@ def judge(ports: Ports, version: ObjectVersion, namespace: str) -> ArtifactVersi
         signature = decode_signature(found)
     except ValueError as error:
         return verdict(Verdict.REFUSED, "SignatureInvalid", f"{version.key}{SIGNATURE_SUFFIX}: {error}")
-    signer = find_signer(ports.verifier, ports.registry.keys(), signature, signed_text(contents.sha256))
+    keys = sorted(ports.registry.keys(), key=lambda key: key_fault(key, version.key, namespace, now) is not None)
+    signer = find_signer(ports.verifier, keys, signature, signed_text(contents.sha256))
     if signer is None:
         return verdict(
             Verdict.REFUSED,
@@ -158,7 +159,7 @@ def decode_signature(content: bytes) -> bytes:
 def find_signer(
     verifier: SignatureVerifier, keys: Iterable[TrustedKey], signature: bytes, message: bytes
 ) -> TrustedKey | None:
-    """Find the registered key that made a signature, whatever it may be used for."""
+    """Find the first of the registered keys that made a signature, whatever it may be used for."""
     return next((key for key in keys if verifier.verifies(key, signature, message)), None)
 
 

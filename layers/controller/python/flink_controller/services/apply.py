@@ -15,6 +15,7 @@ from flink_controller.domain.actions import (
     StageJar,
     StopWithSavepoint,
     Submit,
+    TriggerCheckpoint,
     TriggerSavepoint,
 )
 from flink_controller.domain.artifact import is_stale_jar
@@ -37,6 +38,10 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
         case LoadRevision(number=number):
             revision = ports.statuses.revision(facts.job_id, number)
             return with_findings(facts, revisions={**findings.revisions, number: revision})
+        case TriggerCheckpoint(flink_job_id=job):
+            assert cluster is not None
+            ports.flink.connect(cluster).checkpoint(job)
+            return with_findings(facts, checkpointed=findings.checkpointed | {job})
         case CountFreeSlots():
             assert cluster is not None
             return with_findings(facts, free_slots=ports.flink.connect(cluster).free_slots())

@@ -13,11 +13,11 @@ from enum import StrEnum
 from flink_controller.domain.actions import Effect
 from flink_controller.domain.errors import FlinkUnreachableError, LeaseTakenError, StaleWriteError
 from flink_controller.domain.observation import FlinkUnreachable
-from flink_controller.domain.plan import Facts, Findings, Plan, Policy
+from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import NoSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
-from flink_controller.ports import Commit, Held, Ports
+from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
 from flink_controller.services.observe import Clusters, Pauses, observe, observe_artifacts
 
@@ -29,6 +29,8 @@ LEASE = timedelta(seconds=30)
 """How long others leave a job alone: longer than any usual look, short enough that a look that died is soon made up for.
 A look that takes longer (a large jar) may be overtaken, which costs work and is safe.
 """
+STATUS_ROOM_BYTES = STATUS_LIMIT_BYTES - 1024
+"""What the document may take of a status item; the rest is for its summary, its lease and its indexes."""
 BUSY_DELAY = timedelta(seconds=3)
 """Before a wake-up that found the lease taken is tried again."""
 
@@ -159,7 +161,7 @@ def _prepared_plan(ports: Ports, policy: Policy, facts: Facts, status: JobStatus
 
 def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded) -> Held:
     """Record an intent. Its effect comes after, never before."""
-    stamped = status.model_copy(update={"updated_at": ports.clock.now()})
+    stamped = fitted(status.model_copy(update={"updated_at": ports.clock.now()}), STATUS_ROOM_BYTES)
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
     return ports.statuses.commit(
         held, unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at})), release=False
@@ -179,7 +181,7 @@ def _finish(
     if is_unchanged:
         ports.statuses.release(held)
     else:
-        stamped = status.model_copy(update={"updated_at": now})
+        stamped = fitted(status.model_copy(update={"updated_at": now}), STATUS_ROOM_BYTES)
         ports.statuses.commit(held, unrecorded.commit(stamped), release=True)
     # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
     if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):

@@ -299,6 +299,19 @@ class FlinkTwin:
         found = self._remembered(flink_job_id, trigger_id)
         return TriggerUnknown() if found is None else found.status
 
+    def checkpoint(self, flink_job_id: str) -> Answer:
+        """Take a checkpoint now, if the job takes any and they do not fail."""
+        try:
+            self._arrive("checkpoint")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        job = self._jobs.get(flink_job_id)
+        if job is None:
+            return Refused(RefusalKind.OTHER, _not_found(flink_job_id))
+        if job.processing_since is not None and job.interval is not None and not job.behaviour.checkpoints_fail:
+            self._complete_checkpoint(job)
+        return Accepted()
+
     def cancel(self, flink_job_id: str) -> Answer:
         """Ask for a cancel."""
         try:
@@ -649,12 +662,15 @@ class FlinkTwin:
         else:
             job.next_checkpoint_id += skipped
             job.completed_count += skipped
-            previous = job.completed
-            directory = f"{job.checkpoint_directory}/{job.id}"
-            job.completed = self._snapshot(job, f"{directory}/chk-{job.next_checkpoint_id}", is_savepoint=False)
-            if previous is not None:
-                self.storage.delete(previous.path)
+            self._complete_checkpoint(job)
         self._at(job, interval, partial(self._checkpoint, job, interval))
+
+    def _complete_checkpoint(self, job: _Job) -> None:
+        previous = job.completed
+        directory = f"{job.checkpoint_directory}/{job.id}"
+        job.completed = self._snapshot(job, f"{directory}/chk-{job.next_checkpoint_id}", is_savepoint=False)
+        if previous is not None:
+            self.storage.delete(previous.path)
 
     def _snapshot(self, job: _Job, path: str, *, is_savepoint: bool, is_stop: bool = False) -> Snapshot:
         snapshot = Snapshot(

@@ -64,7 +64,7 @@ class MemoryStatuses:
 
     def commit(self, held: Held, commit: Commit, *, release: bool) -> Held:
         """Record a status with its items on condition of fence and version."""
-        document = commit.status.model_dump_json()
+        document = commit.status.model_dump_json(exclude_defaults=True)
         summary = summarise(commit.status).model_dump_json()
         size_bytes = len(document.encode()) + len(summary.encode())
         if size_bytes > STATUS_LIMIT_BYTES:

@@ -1,0 +1,54 @@
+"""Going back to an earlier revision: which spec item asks for it.
+
+An earlier spec is a new wish, not an undoing: what a team asks beside the revision itself (running or suspended, the
+nonces of what was done once) stays as the item has it, or an old restart would be asked for again.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from flink_controller.domain.change import SpecChange
+from flink_controller.domain.spec import ValidSpec, field_paths, read_spec
+from flink_controller.domain.status import JobStatus, Revision
+
+_WISHES = tuple(path for path, change, *_ in field_paths() if change is SpecChange.NONE and path != "job_id")
+"""Fields that make no revision."""
+
+
+def item_for(revision: Revision, item: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the item that asks for a revision's spec with exactly its bytes, and otherwise for what the item asks now."""
+    wanted: dict[str, Any] = copy.deepcopy(dict(revision.spec))
+    for path in _WISHES:
+        _move(item, wanted, path.split("."))
+    return {**wanted, "job_id": revision.job_id, "artifact_signature": f"sha256:{revision.artifact.sha256}"}
+
+
+def is_current(revision: Revision, item: Mapping[str, Any], status: JobStatus | None) -> bool:
+    """Tell whether an item asks for a revision already, and the controller has taken it so."""
+    view, desired = read_spec(revision.job_id, item), None if status is None else status.desired
+    is_taken = desired is not None and (
+        desired.number == revision.number or desired.artifact.sha256 == revision.artifact.sha256
+    )
+    if not is_taken or not isinstance(view, ValidSpec):
+        return False
+    pinned = read_spec(revision.job_id, item_for(revision, item))
+    return view.revision_hash in {revision.spec_hash, pinned.revision_hash if isinstance(pinned, ValidSpec) else None}
+
+
+def _move(source: Any, target: dict[str, Any], path: list[str]) -> None:
+    """Make a field of the target what it is in the source: the same value, or absent."""
+    *parents, name = path
+    for part in parents:
+        source = source.get(part) if isinstance(source, Mapping) else None
+    has_value = isinstance(source, Mapping) and name in source
+    for part in parents:
+        if not isinstance(target.get(part), dict):
+            if not has_value:
+                return
+            target[part] = {}
+        target = target[part]
+    if has_value:
+        target[name] = copy.deepcopy(source[name])
+    else:
+        target.pop(name, None)
