@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
-.PHONY: help setup lint types layers test simulate bench chaos infra lock local local-down demo deploy docs burn-jar clean
+OUTSIDE := tests/contract tests/e2e tests/chaos
+SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
+
+.PHONY: help setup lint types layers test matrix simulate bench chaos infra lock local local-down demo deploy docs burn-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,8 +37,18 @@ layers: setup  ## the import rules of pyproject.toml
 	$(BIN)/lint-imports --no-cache
 
 test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
-	$(BIN)/python -m infra.local install
-	$(BIN)/pytest
+	@$(BIN)/python -m infra.local install --flink 2.3.0 --flink 1.20.5
+	@mkdir -p .cache
+	@echo "test: two halves side by side; what runs on a real Flink and the emulator is printed when the other half is through"
+	@( FLINK_VERSION=1.20.5 $(BIN)/pytest -q $(SMOKE) && $(BIN)/pytest $(OUTSIDE) ) > .cache/outside.log 2>&1 & outside=$$!; \
+	trap 'kill $$outside 2>/dev/null' INT TERM; \
+	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/contract --ignore=tests/chaos; inside=$$?; \
+	wait $$outside; found=$$?; cat .cache/outside.log; exit $$(( inside > found ? inside : found ))
+
+matrix: setup  ## everything that touches Flink, on 2.3 and on 1.20
+	@$(BIN)/python -m infra.local install --flink 2.3.0 --flink 1.20.5
+	FLINK_VERSION=2.3.0 $(BIN)/pytest $(OUTSIDE)
+	FLINK_VERSION=1.20.5 $(BIN)/pytest $(OUTSIDE)
 
 simulate: setup  ## every crash point of every story, with and without the lease
 	$(BIN)/python -m tests.simulation.enumerate

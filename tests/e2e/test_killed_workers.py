@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Team, assert_one_copy_at_a_time, assert_state_was_kept
 
-pytestmark = [pytest.mark.e2e, pytest.mark.flink, pytest.mark.aws]
+pytestmark = [pytest.mark.e2e, pytest.mark.flink, pytest.mark.aws, pytest.mark.timeout(3600)]
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "1"))  # seven make more than twenty moments
 MOMENTS_S = (0.1, 0.3, 0.6, 1.0)

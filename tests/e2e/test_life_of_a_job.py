@@ -181,3 +181,26 @@ def test_a_lost_jobmanager_is_reported_and_its_jobs_come_back_after_the_quaranti
     assert back["revision"] == {"desired": 1, "running": 1, "stable": 1}
     assert_one_copy_at_a_time(team.beats(job))
     assert_state_was_kept(team.beats(job))
+
+
+def test_a_blue_green_upgrade_leaves_no_gap_and_one_copy_in_the_end(team: Team) -> None:
+    job = "blue-green"
+    team.upload_counter(f"artifacts/{job}.jar", "v1")
+    team.put(team.spec(job, upgrade_mode="blue-green"))
+    before = team.wait_stable(job, 1)
+
+    team.upload_counter(f"artifacts/{job}.jar", "v2")
+    after = team.wait_stable(job, 2)
+    team.wait(job, lambda _: team.live_ids(job) == [after["flink"]["job_id"]])
+    time.sleep(1)
+    team.remove(job)
+    team.wait(job, lambda status: status["lifecycle"] == "DELETED")
+    beats = team.beats(job)
+
+    spans = {
+        flink_id: [beat.at_ms for beat in beats if beat.flink_job_id == flink_id]
+        for flink_id in (before["flink"]["job_id"], after["flink"]["job_id"])
+    }
+    blue, green = spans.values()
+    assert min(green) < max(blue), "green had begun before blue ended"
+    assert_state_was_kept(beats)
