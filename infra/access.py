@@ -140,7 +140,7 @@ class OperatorsPolicy(Construct):
         super().__init__(scope, construct_id)
         state = storage.state.table_arn
         granted = (
-            Grant(actions=dynamodb_statuses.READ_ACTIONS, resources=[state]),
+            Grant(actions=dynamodb_statuses.READ_ACTIONS | dynamodb_registry.PAUSE_ACTIONS, resources=[state]),
             Grant(actions=_INDEX_READ, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
             Grant(
                 # Whoever mends an item by hand updates it.

@@ -116,7 +116,7 @@ def test_the_last_good_revision_can_be_written_over_an_invalid_spec(upgraded: Be
 
 def test_bytes_that_are_gone_are_refused(upgraded: Bench) -> None:
     artifact = first(upgraded).artifact
-    upgraded.objects.erase(BUCKET, ARTIFACT, artifact.version_id)
+    upgraded.objects.purge(BUCKET, ARTIFACT, artifact.version_id)
 
     result = upgraded.run("rollback", "etl", "--to", "1")
 

@@ -38,8 +38,8 @@ the stack's outputs:
 | `FLINKCTL_SIGNING_KEY` | file of the private key that `artifact push` and `artifact sign` use; optional |
 
 Region, credentials and endpoint are AWS's own: `AWS_DEFAULT_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, …. Teams need to read and
-write the spec table, to read the state table, and to put objects under their prefix of the artifact bucket; operators also
-write the items `CLUSTER#…` and `KEY#…` of the state table. `validate` needs nothing at all.
+write the spec table, to read the state table, and to read and put objects under their prefix of the artifact bucket; operators
+also write the items `CLUSTER#…`, `KEY#…` and `PAUSE#…` of the state table. `validate` needs nothing at all.
 
 ## Exit status
 

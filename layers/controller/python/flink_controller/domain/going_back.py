@@ -26,14 +26,17 @@ def item_for(revision: Revision, item: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_current(revision: Revision, item: Mapping[str, Any], status: JobStatus | None) -> bool:
     """Tell whether an item asks for a revision already, and the controller has taken it so."""
-    view, desired = read_spec(revision.job_id, item), None if status is None else status.desired
-    is_taken = desired is not None and (
-        desired.number == revision.number or desired.artifact.sha256 == revision.artifact.sha256
-    )
-    if not is_taken or not isinstance(view, ValidSpec):
+    desired = None if status is None else status.desired
+    if desired is None or desired.artifact.sha256 != revision.artifact.sha256:
         return False
-    pinned = read_spec(revision.job_id, item_for(revision, item))
-    return view.revision_hash in {revision.spec_hash, pinned.revision_hash if isinstance(pinned, ValidSpec) else None}
+    asked = _revision_hash(revision.job_id, item)
+    same = (revision.spec, item_for(revision, item))
+    return asked is not None and asked in {_revision_hash(revision.job_id, one) for one in same}
+
+
+def _revision_hash(job_id: str, item: Mapping[str, Any]) -> str | None:
+    view = read_spec(job_id, item)
+    return view.revision_hash if isinstance(view, ValidSpec) else None
 
 
 def _move(source: Any, target: dict[str, Any], path: list[str]) -> None:
