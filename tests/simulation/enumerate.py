@@ -32,7 +32,7 @@ class Tally:
 
     def line(self) -> str:
         """Say it in one line."""
-        kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.runs.items()))
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.runs.items()))
         return f"{self.runs.total()} runs ({kinds}), {len(self.violations)} violations"
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+
 from flink_controller.testing.scenarios import SCENARIOS
 from flink_controller.testing.simulator import FaultKind
-
 from tests.simulation.enumerate import BY_NAME, enumerate_story
 
 CRASHES = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
