@@ -24,7 +24,9 @@ SESSION = boto3.session.Session("test", "test", region_name="us-east-1")
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     """Run the AWS emulator on a free port."""
-    python = Toolchain(LocalSettings.from_env(os.environ).cache_directory, os.environ, SILENT).ministack()  # where the cache is
+    python = Toolchain(
+        LocalSettings.from_env(os.environ).cache_directory, os.environ, SILENT
+    ).ministack()  # where the cache is
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -36,7 +36,9 @@ class Tally:
         return f"{self.runs.total()} runs ({kinds}), {len(self.violations)} violations"
 
 
-def enumerate_story(name: str, kinds: Iterable[FaultKind], *, stride: int = 1, offset: int = 0, enforces_leases: bool = True) -> Tally:
+def enumerate_story(
+    name: str, kinds: Iterable[FaultKind], *, stride: int = 1, offset: int = 0, enforces_leases: bool = True
+) -> Tally:
     """Tell one story with each kind of fault at every `stride`-th port call."""
     scenario, tally = BY_NAME[name], Tally()
     calls = run(scenario, enforces_leases=enforces_leases).calls

@@ -34,7 +34,9 @@ def test_lost_answers_and_overtaken_invocations_break_no_promise(name: str, coun
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_lease_is_not_what_makes_it_safe(name: str, counted: Counter[str]) -> None:
-    tally = enumerate_story(name, (FaultKind.OVERTAKE, FaultKind.CRASH_AFTER), stride=STRIDE, offset=1, enforces_leases=False)
+    tally = enumerate_story(
+        name, (FaultKind.OVERTAKE, FaultKind.CRASH_AFTER), stride=STRIDE, offset=1, enforces_leases=False
+    )
 
     counted.update({f"{kind}, lease off": runs for kind, runs in tally.runs.items()})
     assert tally.violations == []
