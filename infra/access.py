@@ -16,6 +16,7 @@ from constructs import Construct
 
 from flink_controller.adapters import (
     dynamodb_artifacts,
+    dynamodb_circuits,
     dynamodb_registry,
     dynamodb_specs,
     dynamodb_statuses,
@@ -32,6 +33,8 @@ OPERATORS_KEYS: Final = ("CLUSTER#*", "KEY#*", "POLICY#*", "PAUSE#*")
 """Partition keys of what operators write and the controller only reads."""
 PAUSE_KEYS: Final = ("PAUSE#*",)
 """Partition keys of the pauses among them."""
+CIRCUIT_KEYS: Final = ("CIRCUIT#*",)
+"""Partition keys of what is recorded of clusters that do not answer."""
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
 """Partition keys of the records of artifact versions."""
 
@@ -105,11 +108,18 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
             ),
             by_kind,
         ],
-        Access.READ_PAUSES: [
+        Access.READ_BARRIERS: [
             Grant(
-                actions=dynamodb_registry.PAUSE_ACTIONS,
+                actions=dynamodb_circuits.READ_ACTIONS,
                 resources=[state],
-                conditions=_keys("StringLike", *PAUSE_KEYS),
+                conditions=_keys("StringLike", *PAUSE_KEYS, *CIRCUIT_KEYS),
+            )
+        ],
+        Access.WRITE_CIRCUITS: [
+            Grant(
+                actions=dynamodb_circuits.WRITE_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *CIRCUIT_KEYS),
             )
         ],
         Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_ARTIFACT)])],

@@ -20,7 +20,8 @@ class Access(Enum):
     READ_ARTIFACT_RECORDS = "read the records of artifact versions"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
     READ_REGISTRY = "read what operators registered: clusters, keys, policies, pauses"
-    READ_PAUSES = "read every pause that concerns a job in one call"
+    READ_BARRIERS = "read a cluster's circuit and the pauses that concern a job, in one call"
+    WRITE_CIRCUITS = "open and close the circuits of clusters"
     FIND_JOBS_BY_ARTIFACT = "find the jobs that name an artifact"
     FIND_DUE_JOBS = "find the jobs whose next look, run or expiry has come"
     READ_ARTIFACTS = "read uploaded objects, by version"
@@ -131,7 +132,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.READ_STATE,
             Access.WRITE_JOB_RECORDS,
             Access.READ_REGISTRY,
-            Access.READ_PAUSES,
+            Access.READ_BARRIERS,
             Access.READ_ARTIFACTS,
             Access.READ_SAVED_STATE,
             Access.SEND_FOLLOW_UPS,
@@ -150,6 +151,8 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.SCAN_SPECS,
             Access.LIST_JOBS,
             Access.READ_REGISTRY,
+            Access.READ_BARRIERS,
+            Access.WRITE_CIRCUITS,
             Access.SEND_FOLLOW_UPS,
         ),
         reserved_concurrency=2,

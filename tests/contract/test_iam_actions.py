@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from flink_controller.adapters import (
     dynamodb_artifacts,
+    dynamodb_circuits,
     dynamodb_registry,
     dynamodb_specs,
     dynamodb_statuses,
@@ -24,6 +25,7 @@ from flink_controller.adapters import (
 )
 from flink_controller.adapters.aws_clients import AWSClients
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
+from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import NotFoundError
 from flink_controller.domain.status import DueKind, Pause, StagedJar
 from flink_controller.ports import Commit
@@ -105,6 +107,14 @@ def registry_pause(world: AwsWorld) -> None:
     world.registry.pause_of(["all", "job/etl"])
 
 
+def circuits_read(world: AwsWorld) -> None:
+    world.circuits.read("default", ["all"])
+
+
+def circuits_write(world: AwsWorld) -> None:
+    world.circuits.replace("default", Circuit(version=1), expected=Circuit())
+
+
 def registry_write(world: AwsWorld) -> None:
     world.registry.put_cluster(CLUSTER)
     world.registry.put_key(TrustedKey(key_id="team", algorithm=KeyAlgorithm.ED25519, public_key="pem"))
@@ -161,6 +171,8 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (statuses_write, dynamodb_statuses.WRITE_ACTIONS),
         (registry_read, dynamodb_registry.READ_ACTIONS),
         (registry_pause, dynamodb_registry.PAUSE_ACTIONS),
+        (circuits_read, dynamodb_circuits.READ_ACTIONS),
+        (circuits_write, dynamodb_circuits.WRITE_ACTIONS),
         (registry_write, dynamodb_registry.WRITE_ACTIONS),
         (artifacts_read, dynamodb_artifacts.READ_ACTIONS),
         (artifacts_write, dynamodb_artifacts.WRITE_ACTIONS | READS_BEFORE_WRITES),

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from boto3.dynamodb.types import TypeSerializer
 
 from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
+from flink_controller.adapters.dynamodb_circuits import DynamoCircuits
 from flink_controller.adapters.dynamodb_registry import EditableDynamoRegistry
 from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
@@ -22,12 +23,14 @@ from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
 from flink_controller.ports import (
     ArtifactObjects,
     ArtifactRecords,
+    Circuits,
     EditableRegistry,
     EditableSpecStore,
     FollowUps,
     StatusStore,
 )
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
+from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
 from flink_controller.testing.memory_registry import MemoryRegistry
 from flink_controller.testing.memory_specs import MemorySpecs
@@ -47,6 +50,8 @@ class World(Protocol):
     def statuses(self) -> StatusStore: ...
     @property
     def registry(self) -> EditableRegistry: ...
+    @property
+    def circuits(self) -> Circuits: ...
     @property
     def records(self) -> ArtifactRecords: ...
     @property
@@ -82,6 +87,7 @@ class TwinWorld:
         self.specs = MemorySpecs()
         self.statuses = MemoryStatuses()
         self.registry = MemoryRegistry()
+        self.circuits = MemoryCircuits(self.registry)
         self.records = MemoryArtifactRecords()
         self.objects = MemoryArtifactObjects(lambda: NOW)
         self.follow_ups = MemoryFollowUps(lambda: NOW)
@@ -152,6 +158,10 @@ class AwsWorld:
     @cached_property
     def registry(self) -> EditableDynamoRegistry:
         return EditableDynamoRegistry(lambda: self.client("dynamodb"), self.state_table)
+
+    @cached_property
+    def circuits(self) -> DynamoCircuits:
+        return DynamoCircuits(lambda: self.client("dynamodb"), self.state_table)
 
     @cached_property
     def records(self) -> DynamoArtifactRecords:

@@ -32,6 +32,7 @@ from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN
 from flink_controller.testing.flink_twin import FlinkTwin
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
+from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
 from flink_controller.testing.memory_registry import MemoryRegistry
 from flink_controller.testing.memory_specs import MemorySpecs
@@ -129,6 +130,7 @@ class Bench:
         self.specs = MemorySpecs()
         self.statuses = MemoryStatuses()
         self.registry = MemoryRegistry()
+        self.circuits = MemoryCircuits(self.registry)
         self.records = MemoryArtifactRecords()
         self.objects = MemoryArtifactObjects(self.clock.now)
         self.uploads = UploadTwin(self.objects, [])
@@ -144,6 +146,7 @@ class Bench:
             specs=self.specs,
             statuses=self.statuses,
             registry=self.registry,
+            circuits=self.circuits,
             records=self.records,
             objects=self.objects,
             storage=self.storage,

@@ -23,6 +23,7 @@ from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
+from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
 from flink_controller.testing.memory_registry import MemoryRegistry
 from flink_controller.testing.memory_specs import MemorySpecs
@@ -79,6 +80,7 @@ class Bench:
         self.flink.behaviours[hashlib.sha256(BURN_BYTES).hexdigest()] = BURN
         self.specs, self.statuses = MemorySpecs(), MemoryStatuses()
         self.registry, self.records = MemoryRegistry(), MemoryArtifactRecords()
+        self.circuits = MemoryCircuits(self.registry)
         self.objects = MemoryArtifactObjects(self.clock.now)
         self.follow_ups = MemoryFollowUps(self.clock.now)
         self.cluster = Cluster(
@@ -94,6 +96,7 @@ class Bench:
             specs=self.specs,
             statuses=self.statuses,
             registry=self.registry,
+            circuits=self.circuits,
             records=self.records,
             objects=self.objects,
             storage=self.storage,

@@ -100,14 +100,14 @@ def test_pauses_are_read_once_a_look_and_before_each_further_effect() -> None:
 
     ports = intercepted(bench.ports, note)
     reconcile_job(ports, POLICY, JOB, owner="me")
-    assert made.count("registry.pause_of") == 1
+    assert made.count("circuits.read") == 1
 
     made.clear()
     bench.put(args=["--two"])
     reconcile_job(ports, POLICY, JOB, owner="me")
     assert made.count("flink[default].jobs") > 3
-    assert made.count("registry.pause_of") == 2
-    assert made.index("flink[default].stop") < len(made) - made[::-1].index("registry.pause_of")
+    assert made.count("circuits.read") == 2
+    assert made.index("flink[default].stop") < len(made) - made[::-1].index("circuits.read")
 
 
 def test_an_upgrade_that_is_paused_between_its_steps_stays_half_done_and_is_finished_later() -> None:

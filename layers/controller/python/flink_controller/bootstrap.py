@@ -9,6 +9,7 @@ from functools import cache
 from flink_controller.adapters.aws_clients import AWSClients
 from flink_controller.adapters.burn_jar import BURN_ENTRY_CLASS, burn_jar
 from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
+from flink_controller.adapters.dynamodb_circuits import DynamoCircuits
 from flink_controller.adapters.dynamodb_registry import DynamoRegistry
 from flink_controller.adapters.dynamodb_specs import DynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
@@ -48,6 +49,7 @@ def build_controller(settings: Settings) -> Controller:
         specs=DynamoSpecStore(lambda: aws.dynamodb, spec_table),
         statuses=DynamoStatusStore(lambda: aws.dynamodb, state_table),
         registry=DynamoRegistry(lambda: aws.dynamodb, state_table),
+        circuits=DynamoCircuits(lambda: aws.dynamodb, state_table),
         records=DynamoArtifactRecords(lambda: aws.dynamodb, state_table),
         objects=S3ArtifactObjects(lambda: aws.s3),
         storage=StateStorageByScheme(

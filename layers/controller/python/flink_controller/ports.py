@@ -4,12 +4,13 @@ Every method may raise `TransientError` when the world does not answer; that is 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any, Final, Protocol
 
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, TrustedKey
+from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import (
     Answer,
@@ -171,6 +172,29 @@ class Registry(Protocol):
         """Read a pause in one of some scopes, consistently and at once; the first of them that is paused.
 
         A malformed one counts: it stops too much rather than too little.
+        """
+
+
+@dataclass(frozen=True)
+class Barriers:
+    """What may hold a look back."""
+
+    circuit: Circuit = field(default_factory=Circuit)
+    """Of the cluster that is to be asked."""
+    pause: Pause | None = None
+
+
+class Circuits(Protocol):
+    """Which clusters are asked at all."""
+
+    def read(self, cluster: str, scopes: Sequence[str] = ()) -> Barriers:
+        """Read a cluster's circuit and the first pause of some scopes, consistently and at once."""
+
+    def replace(self, cluster: str, circuit: Circuit, *, expected: Circuit) -> None:
+        """Record a circuit.
+
+        Raises:
+            StaleWriteError: it is not the expected one any more; nothing was written.
         """
 
 
@@ -358,6 +382,7 @@ class Ports:
     specs: SpecStore
     statuses: StatusStore
     registry: Registry
+    circuits: Circuits
     records: ArtifactRecords
     objects: ArtifactObjects
     storage: StateStorage

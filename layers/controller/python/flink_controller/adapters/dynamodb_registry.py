@@ -12,10 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import translated
+from flink_controller.adapters.dynamodb_batches import batch
 from flink_controller.adapters.dynamodb_items import BY_KIND, Item, faults, name_key, text, to_attribute, to_item
 from flink_controller.domain.artifact import TrustedKey
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import RejectedError, TransientError
+from flink_controller.domain.errors import RejectedError
 from flink_controller.domain.status import Pause
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ _KEY: Final = "KEY"
 _PAUSE: Final = "PAUSE"
 _BOOKKEEPING: Final = frozenset({"pk", "sk", "kind", "name", "summary", "expires_at"})
 """Attributes beside the model's own."""
-
-_BATCH_TRIES: Final = 3
-"""DynamoDB leaves items of a batch unread when it is busy; botocore does not ask again."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -77,26 +75,9 @@ class DynamoRegistry:
 
     def pause_of(self, scopes: Sequence[str]) -> Pause | None:
         """Read the first pause of some scopes: one call for all of them, consistently."""
-        keys = {_key(_PAUSE, scope)["pk"]["S"]: _key(_PAUSE, scope) for scope in scopes}
-        found = {item["pk"]["S"]: item for item in self._batch(list(keys.values()))}
-        for scope in scopes:
-            item = found.get(_key(_PAUSE, scope)["pk"]["S"])
-            if item is not None:
-                return _pause(item, scope)
-        return None
-
-    def _batch(self, keys: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
-        left: Sequence[Mapping[str, Any]] = keys
-        for _ in range(_BATCH_TRIES):
-            if not left:
-                return
-            with translated("read pauses"):
-                page = self._client.batch_get_item(RequestItems={self._table: {"Keys": list(left), "ConsistentRead": True}})
-            yield from page["Responses"].get(self._table, [])
-            unread = page["UnprocessedKeys"].get(self._table)
-            left = [] if unread is None else unread["Keys"]
-        if left:
-            raise TransientError(f"read pauses: DynamoDB left {len(left)} items unread")
+        return first_pause(
+            batch(self._client, self._table, [pause_key(scope) for scope in scopes], doing="read pauses"), scopes
+        )
 
     def _pause(self, scope: str) -> Pause | None:
         try:
@@ -191,6 +172,20 @@ def _parsed(model: type[M], item: Item, name: str, identity: str) -> M:
             f"item {partition_key} is malformed: {', '.join(naive)}: say the time zone, as in 2026-01-31T00:00:00Z"
         )
     return found
+
+
+def pause_key(scope: str) -> Mapping[str, Any]:
+    """Give the key of a scope's pause."""
+    return _key(_PAUSE, scope)
+
+
+def first_pause(items: Mapping[str, Item], scopes: Sequence[str]) -> Pause | None:
+    """Find the first pause of some scopes among items by partition key. A malformed one counts."""
+    for scope in scopes:
+        item = items.get(pause_key(scope)["pk"]["S"])
+        if item is not None:
+            return _pause(item, scope)
+    return None
 
 
 def _pause(item: Item, scope: str) -> Pause:

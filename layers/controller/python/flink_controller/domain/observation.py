@@ -215,6 +215,8 @@ class FlinkUnreachable:
     """No usable answer: says nothing about any job."""
 
     cause: str
+    retry_at: datetime | None = None
+    """Not before then is the cluster asked again; None: at any time."""
 
 
 FlinkView: TypeAlias = FlinkSeen | FlinkUnreachable

@@ -62,10 +62,15 @@ def _step(draft: Draft) -> Action | None:
     if observation.cluster is None:
         return _without_cluster(draft)
     if draft.seen is None:
-        cause = observation.flink.cause if isinstance(observation.flink, FlinkUnreachable) else "it was not asked"
+        unreachable = observation.flink if isinstance(observation.flink, FlinkUnreachable) else None
+        cause = "it was not asked" if unreachable is None else unreachable.cause
         if draft.status.desired_state is DesiredState.ABANDONED:
             return _abandon(draft)
-        draft.wait("ClusterUnreachable", f"cluster {observation.cluster.name}: {cause}", draft.now + UNREACHABLE_LOOK)
+        again_at = draft.now + UNREACHABLE_LOOK
+        if unreachable is not None and unreachable.retry_at is not None:
+            # The tick of the fleet wakes the job earlier, as soon as the cluster answers.
+            again_at = max(again_at, unreachable.retry_at)
+        draft.wait("ClusterUnreachable", f"cluster {observation.cluster.name}: {cause}", again_at)
         return None
     strays = _strays(draft)
     if any(number > draft.status.attempt_counter for number, _ in strays):

@@ -19,11 +19,11 @@ from flink_controller.domain.observation import (
     TriggerCompleted,
     TriggerStatus,
 )
-from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
-from flink_controller.domain.status import JobStatus, LaneRole, OperationKind, Pause
+from flink_controller.domain.status import JobStatus, LaneRole, OperationKind
 from flink_controller.ports import FlinkGateway, Ports, Registry
+from flink_controller.services.gate import Gate
 
 ALWAYS = "ha"
 """Incarnation of a cluster with high availability: its `web.tmpdir` says nothing about its jobs."""
@@ -67,34 +67,11 @@ class Clusters:
         return self._known[name]
 
 
-class Pauses:
-    """The pause that concerns one job: read once a look, and again only when the job turns to another cluster."""
-
-    def __init__(self, registry: Registry, job_id: str) -> None:
-        self._registry = registry
-        self._job_id = job_id
-        self._scopes: tuple[str, ...] = ()
-        self._pause: Pause | None = None
-
-    def get(self, *clusters: str) -> Pause | None:
-        """Give the widest pause in force for the job on these clusters."""
-        scopes = scopes_of(self._job_id, clusters)
-        if scopes != self._scopes:
-            self._scopes = scopes
-            return self.again()
-        return self._pause
-
-    def again(self) -> Pause | None:
-        """Read anew what was asked for last."""
-        self._pause = self._registry.pause_of(self._scopes)
-        return self._pause
-
-
 def observe(
     ports: Ports,
     policy: Policy,
     clusters: Clusters,
-    pauses: Pauses,
+    gate: Gate,
     *,
     job_id: str,
     spec: SpecView,
@@ -109,7 +86,7 @@ def observe(
     name = _cluster_name(spec, status)
     elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
     seen = Observation(
-        cluster=None, flink=None, artifact=artifacts.head, pinned=artifacts.pinned, pause=pauses.get(name, elsewhere)
+        cluster=None, flink=None, artifact=artifacts.head, pinned=artifacts.pinned, pause=gate.pause(name, elsewhere)
     )
     try:
         cluster = clusters.get(name) if name else None
@@ -117,7 +94,7 @@ def observe(
     except RejectedError as error:
         return replace(seen, cluster_fault=str(error))
     try:
-        flink = None if cluster is None else _observe_flink(ports, policy, cluster, job_id, spec, status)
+        flink = None if cluster is None else _observe_flink(ports, policy, cluster, gate, job_id, spec, status)
     except RejectedError as error:
         # The way to the cluster is registered wrongly; nothing was asked.
         return replace(seen, cluster_fault=str(error))
@@ -143,18 +120,36 @@ def _cluster_name(spec: SpecView, status: JobStatus | None) -> str:
 
 
 def _observe_flink(
-    ports: Ports, policy: Policy, cluster: Cluster, job_id: str, spec: SpecView, status: JobStatus | None
+    ports: Ports, policy: Policy, cluster: Cluster, gate: Gate, job_id: str, spec: SpecView, status: JobStatus | None
 ) -> FlinkView:
     gateway = ports.flink.connect(cluster)
+    refusal = gate.refusal(ports.clock.now())
+    if refusal is not None:
+        return refusal
     try:
-        jobs, incarnation = _list(gateway, cluster, tag(policy.controller_id, job_id), status)
-        seen = FlinkSeen(jobs=jobs, incarnation=incarnation)
-        if status is None:
-            return seen
-        seen = _with_details(gateway, seen, status, spec, ports.clock.now())
-        return _with_second(gateway, seen, status, spec, ports.clock.now())
+        seen = _ask(ports, policy, gateway, cluster, job_id, spec, status)
     except FlinkUnreachableError as error:
+        gate.unanswered(ports.clock.now(), str(error))
         return FlinkUnreachable(str(error))
+    gate.answered()
+    return seen
+
+
+def _ask(
+    ports: Ports,
+    policy: Policy,
+    gateway: FlinkGateway,
+    cluster: Cluster,
+    job_id: str,
+    spec: SpecView,
+    status: JobStatus | None,
+) -> FlinkSeen:
+    jobs, incarnation = _list(gateway, cluster, tag(policy.controller_id, job_id), status)
+    seen = FlinkSeen(jobs=jobs, incarnation=incarnation)
+    if status is None:
+        return seen
+    seen = _with_details(gateway, seen, status, spec, ports.clock.now())
+    return _with_second(gateway, seen, status, spec, ports.clock.now())
 
 
 def _list(

@@ -19,7 +19,8 @@ from flink_controller.domain.spec import NoSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
-from flink_controller.services.observe import Clusters, Pauses, observe, observe_artifacts
+from flink_controller.services.gate import Gate
+from flink_controller.services.observe import Clusters, observe, observe_artifacts
 
 PATIENCE = timedelta(seconds=4)
 """How long a look waits in the function for what Flink does quickly; longer waits go to the queue."""
@@ -105,28 +106,28 @@ def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> O
         ports.follow_ups.send(job_id, min(max(LEASE - left, BUSY_DELAY), max(left, BUSY_DELAY)))
         return Outcome.BUSY
     try:
-        return _look(ports, policy, held)
+        return _look(ports, policy, held, owner=owner)
     except StaleWriteError:
         ports.follow_ups.send(job_id, BUSY_DELAY)
         return Outcome.OVERTAKEN
 
 
-def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
+def _look(ports: Ports, policy: Policy, held: Held, *, owner: str) -> Outcome:
     job_id, recorded = held.job_id, held.status
     spec = read_spec(job_id, ports.specs.read(job_id))
     if recorded is None and isinstance(spec, NoSpec):
         ports.statuses.release(held)
         return Outcome.UNKNOWN_JOB
     artifacts, clusters = observe_artifacts(ports, policy, spec), Clusters(ports.registry)
-    pauses, has_acted = Pauses(ports.registry, job_id), False
+    gate, has_acted = Gate(ports.circuits, job_id, owner), False
     planned_look = None if recorded is None else recorded.next_look
     began = ports.clock.now()
     status, unrecorded, findings = recorded, _Unrecorded(), Findings()
     for _ in range(MAX_STEPS):
-        observation = observe(ports, policy, clusters, pauses, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
+        observation = observe(ports, policy, clusters, gate, job_id=job_id, spec=spec, artifacts=artifacts, status=status)
         facts = Facts(job_id, spec, observation, ports.clock.now(), policy, findings)
-        made, facts = _prepared_plan(ports, policy, facts, status)
-        if isinstance(made.action, Effect) and has_acted and pauses.again() is not None:
+        made, facts = _prepared_plan(ports, policy, gate, facts, status)
+        if isinstance(made.action, Effect) and has_acted and gate.pause_now() is not None:
             # Paused since the last effect of this look. What was planned is dropped; planned anew, it is left undone.
             continue
         status, findings = made.status, replace(facts.findings, answer=None)
@@ -146,7 +147,7 @@ def _look(ports: Ports, policy: Policy, held: Held) -> Outcome:
     return _finish(ports, held, status.model_copy(update={"next_look": made.next_look}), recorded, unrecorded, planned_look)
 
 
-def _prepared_plan(ports: Ports, policy: Policy, facts: Facts, status: JobStatus | None) -> tuple[Plan, Facts]:
+def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, status: JobStatus | None) -> tuple[Plan, Facts]:
     """Plan, carrying out preparations until the plan asks for an effect or for nothing."""
     for _ in range(MAX_STEPS):
         made = plan(facts, status)
@@ -155,6 +156,7 @@ def _prepared_plan(ports: Ports, policy: Policy, facts: Facts, status: JobStatus
         try:
             facts = prepare(ports, policy, facts, made.action)
         except FlinkUnreachableError as error:
+            gate.unanswered(ports.clock.now(), str(error))
             facts = replace(facts, observation=replace(facts.observation, flink=FlinkUnreachable(str(error))))
     raise AssertionError(f"the plan for {facts.job_id} asks for ever more preparations")
 

@@ -18,7 +18,10 @@ from flink_controller.domain.plan import Policy
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import StatusSummary
 from flink_controller.ports import Ports
+from flink_controller.services.gate import closed, failed
 
+SWEEP = "the tick of the fleet"
+"""Who counts a failure of the overview."""
 SEGMENTS = 15
 """A lost stream record heals within this many ticks."""
 
@@ -69,9 +72,20 @@ def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
         cluster = ports.registry.cluster(name)
         if cluster is None:
             return None
-        return {job.flink_job_id: job for job in ports.flink.connect(cluster).jobs()}
-    except (FlinkUnreachableError, RejectedError):
+        gateway = ports.flink.connect(cluster)
+    except RejectedError:
         return None
+    # Asked whatever its circuit says: once a minute is little, and closes it within a minute of the cluster's return.
+    circuit = ports.circuits.read(name).circuit
+    try:
+        listed = {job.flink_job_id: job for job in gateway.jobs()}
+    except FlinkUnreachableError as error:
+        failed(ports.circuits, name, circuit, ports.clock.now(), str(error), by=SWEEP)
+        return None
+    except RejectedError:
+        return None
+    closed(ports.circuits, name, circuit)
+    return listed
 
 
 def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[str, JobSeen] | None) -> Iterable[str]:

@@ -38,6 +38,7 @@ from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, Start, TwinOptions
 from flink_controller.testing.interception import PortCall, intercepted
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
+from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
 from flink_controller.testing.memory_registry import MemoryRegistry
 from flink_controller.testing.memory_specs import MemorySpecs
@@ -164,6 +165,7 @@ class World:
         self.twins: dict[str, FlinkTwin] = {}
         self.specs, self.statuses = MemorySpecs(), MemoryStatuses(enforces_leases=enforces_leases)
         self.registry, self.records = MemoryRegistry(), MemoryArtifactRecords()
+        self.circuits = MemoryCircuits(self.registry)
         self.objects = MemoryArtifactObjects(self.clock.now)
         self.follow_ups = MemoryFollowUps(self.clock.now)
         self.policy = policy or Policy(controller_id=CONTROLLER, artifact_bucket=BUCKET)
@@ -191,6 +193,7 @@ class World:
             specs=self.specs,
             statuses=self.statuses,
             registry=self.registry,
+            circuits=self.circuits,
             records=self.records,
             objects=self.objects,
             storage=self.storage,
