@@ -38,8 +38,6 @@ CIRCUIT_KEYS: Final = ("CIRCUIT#*",)
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
 """Partition keys of the records of artifact versions."""
 
-_ALERT_PUBLISH: Final = frozenset({"sns:Publish"})
-_QUEUE_DEPTH: Final = frozenset({"sqs:GetQueueAttributes"})
 _INDEX_READ: Final = frozenset({"dynamodb:Query"})
 _STREAM_READ: Final = frozenset(
     {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
@@ -127,8 +125,6 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         Access.READ_ARTIFACTS: _on_buckets(s3_artifacts.READ_ACTIONS, artifacts),
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
-        Access.PUBLISH_ALERTS: [Grant(actions=_ALERT_PUBLISH, resources=[messaging.alerts.topic_arn])],
-        Access.READ_QUEUE_DEPTH: [Grant(actions=_QUEUE_DEPTH, resources=[messaging.follow_ups.queue_arn])],
     }
 
 

@@ -16,10 +16,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from infra.functions import FUNCTIONS
+from infra.functions import FUNCTIONS, RECONCILER
 
 HOST: typing.Final = "host"
 """Stands for the interpreter or the processor of the machine that synthesizes."""
+
+LEAST_RECONCILER_TIMEOUT_S: typing.Final = 46
+"""Of `reconcile_job`: it begins no look with less than 35 s left, and 10 s are for its start and for handing on."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -134,6 +137,12 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
         f"function_overrides.{name}: there is no such function; there are {', '.join(sorted(functions))}"
         for name in sorted(set(config.function_overrides) - functions)
     ]
+    timeout = config.function_overrides.get(RECONCILER, FunctionOverride()).timeout_seconds
+    if timeout is not None and timeout < LEAST_RECONCILER_TIMEOUT_S:
+        faults.append(
+            f"function_overrides.{RECONCILER}.timeout_seconds: {timeout} is too short, write {LEAST_RECONCILER_TIMEOUT_S} or"
+            " more; the function begins no look with less than 35 s left, and would hand on every wake-up for ever"
+        )
     if config.environment is Environment.PROD and not (config.retain_data and config.deletion_protection):
         faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
     on_host = {config.python_version == HOST, config.architecture == HOST}

@@ -27,8 +27,6 @@ class Access(Enum):
     READ_ARTIFACTS = "read uploaded objects, by version"
     READ_SAVED_STATE = "find and read savepoints and checkpoints"
     SEND_FOLLOW_UPS = "wake a job later"
-    PUBLISH_ALERTS = "tell a person"
-    READ_QUEUE_DEPTH = "see how many follow-ups wait"
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,6 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.READ_ARTIFACTS,
             Access.READ_SAVED_STATE,
             Access.SEND_FOLLOW_UPS,
-            Access.PUBLISH_ALERTS,
         ),
         reserved_concurrency=60,
     ),
@@ -181,7 +178,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         timeout_s=10,
         memory_mb=512,
         triggers=(SignedURL(),),
-        access=(Access.READ_SPECS, Access.LIST_JOBS, Access.READ_REGISTRY, Access.READ_QUEUE_DEPTH),
+        access=(Access.READ_SPECS, Access.LIST_JOBS, Access.READ_REGISTRY),
         reserved_concurrency=2,
     ),
 )

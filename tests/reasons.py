@@ -25,6 +25,23 @@ def status_reasons() -> set[str]:
     return {reason for function in _functions() for reason in _given(function, _STATUS, _FIELDS)}
 
 
+def refusal_reasons() -> set[str]:
+    """Name every reason for which admission or staging refuses an artifact."""
+    found = set()
+    for name in ("admit_artifact", "stage_jar"):
+        for call in ast.walk(ast.parse((PACKAGE / "services" / f"{name}.py").read_text(encoding="utf-8"))):
+            match call:
+                case ast.Call(
+                    func=ast.Name(id="verdict"), args=[ast.Attribute(attr="REFUSED"), ast.Constant(value=str(reason)), *_]
+                ):
+                    found.add(reason)
+                case ast.Call(func=ast.Name(id="StagingRefused"), args=[ast.Constant(value=str(reason)), *_]):
+                    found.add(reason)
+                case _:
+                    pass
+    return found
+
+
 def _functions() -> Iterator[ast.FunctionDef]:
     for folder in ("domain", "services"):
         for path in sorted((PACKAGE / folder).glob("*.py")):

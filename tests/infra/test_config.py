@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from infra.config import ConfigError, DeploymentConfig, Environment, FunctionOverride
+from functions.reconcile_job.handler import RESERVE
+from infra.config import LEAST_RECONCILER_TIMEOUT_S, ConfigError, DeploymentConfig, Environment, FunctionOverride
 
 GOOD: Mapping[str, Any] = {
     "controller_id": "orders",
@@ -102,6 +104,24 @@ def test_an_override_of_the_wrong_type_is_refused() -> None:
 def test_an_override_of_no_function_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"function_overrides\.reconcile_jobs: there is no such function"):
         _config(GOOD, overrides={"function_overrides": '{"reconcile_jobs": {"memory_mb": 256}}'})
+
+
+@pytest.mark.parametrize(("timeout_s", "is_enough"), [(1, False), (45, False), (46, True), (900, True)])
+def test_the_reconciler_has_time_for_a_look(timeout_s: int, *, is_enough: bool) -> None:
+    overrides = {"function_overrides": json.dumps({"reconcile_job": {"timeout_seconds": timeout_s}})}
+
+    if is_enough:
+        assert _config(GOOD, overrides=overrides).function_overrides["reconcile_job"].timeout_seconds == timeout_s
+    else:
+        with pytest.raises(ConfigError, match=rf"reconcile_job\.timeout_seconds: {timeout_s} is too short.*for ever"):
+            _config(GOOD, overrides=overrides)
+
+
+def test_the_least_time_of_the_reconciler_is_more_than_it_keeps_in_reserve() -> None:
+    with pytest.raises(ConfigError, match=f"less than {RESERVE.total_seconds():.0f} s left"):
+        _config(GOOD, overrides={"function_overrides": json.dumps({"reconcile_job": {"timeout_seconds": 1}})})
+
+    assert timedelta(seconds=LEAST_RECONCILER_TIMEOUT_S) > RESERVE + timedelta(seconds=10)
 
 
 def test_other_tools_context_is_left_alone() -> None:

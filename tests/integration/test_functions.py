@@ -34,6 +34,8 @@ from tests.integration.installation import (
 # Powertools warns about an invocation that counted nothing, such as an upload that waits for its signature.
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 NOTHING_FAILED: dict[str, list[Any]] = {"batchItemFailures": []}
+UP = {Lifecycle.DEPLOYED, Lifecycle.STABLE}
+"""Where one look can bring a new job, depending on when its first checkpoint comes."""
 COVERED: set[str] = set()
 Test: TypeAlias = Callable[..., None]
 
@@ -180,7 +182,7 @@ def test_a_new_spec_becomes_a_running_job(installed: Installation, flink: FlinkS
 
     (start,) = flink.twin.history
     assert (start.jar_sha256, start.flink_job_id) == (digest, flink_job_id(CONTROLLER, "etl", 1))
-    assert installed.lifecycle() is Lifecycle.DEPLOYED
+    assert installed.lifecycle() in UP
     settle(installed, Lifecycle.STABLE)
     assert installed.events() == ["ArtifactAdmitted", "SpecAccepted", "Submitted", "Running", "Stable"]
 
@@ -311,8 +313,7 @@ def test_an_invalid_change_leaves_the_running_job_alone(installed: Installation,
     assert len(flink.twin.live_copies()) == 1
 
 
-@pytest.mark.xfail(reason="refusing green asks for a stable revision to go back to, and there is none", strict=True)
-def test_a_refused_green_beside_a_blue_that_was_never_proven_is_a_reason_and_no_error(
+def test_a_blue_that_was_never_proven_is_replaced_without_a_second_lane_and_a_refusal_is_no_error(
     installed: Installation, flink: FlinkServer
 ) -> None:
     admitted(installed)
@@ -326,7 +327,7 @@ def test_a_refused_green_beside_a_blue_that_was_never_proven_is_a_reason_and_no_
         assert deliver("reconcile_job/modify.json") == NOTHING_FAILED
 
     assert "SubmissionRefused" in installed.events()
-    assert len(flink.twin.live_copies()) == 1
+    assert (installed.lifecycle(), flink.twin.live_copies()) == (Lifecycle.FAILED, [])
 
 
 @event("reconcile_job/modify.json")
@@ -375,9 +376,9 @@ def test_a_batch_is_looked_at_job_by_job_whatever_its_records_say(installed: Ins
 
     assert deliver("reconcile_job/mixed_batch.json") == NOTHING_FAILED
 
-    found = {name: installed.lifecycle(name) for name in ("etl", "team-a/orders", "gone", "Not A Name!")}
+    found = {name: installed.lifecycle(name) for name in ("team-a/orders", "gone", "Not A Name!")}
+    assert installed.lifecycle("etl") in UP
     assert found == {
-        "etl": Lifecycle.DEPLOYED,
         "team-a/orders": Lifecycle.WAITING,
         "gone": None,
         "Not A Name!": Lifecycle.FAILED,
@@ -392,7 +393,7 @@ def test_a_follow_up_looks_as_a_spec_write_does(installed: Installation, flink: 
 
     assert deliver("reconcile_job/follow_up.json") == NOTHING_FAILED
 
-    assert installed.lifecycle() is Lifecycle.DEPLOYED
+    assert installed.lifecycle() in UP
     assert len(flink.twin.history) == 1
 
 

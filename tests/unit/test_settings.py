@@ -63,6 +63,12 @@ def test_a_malformed_variable_is_named_with_its_value(name: str, text: str, mess
     assert name in str(malformed.value)
 
 
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_a_required_variable_that_is_empty_is_missing(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({**REQUIRED, name: ""})
+
+
 def test_an_unknown_setting_cannot_be_written() -> None:
     with pytest.raises(SettingsError, match="no such settings: a, b"):
         environment({"b": 1, "a": 2, "controller_id": "one"})

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 from flink_controller.domain.actions import (
+    CountFreeSlots,
     DeleteStaleJars,
     LoadRevision,
     Preparation,
     ReleaseJar,
     SearchState,
     StageJar,
+    TriggerCheckpoint,
 )
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.cluster import Cluster
@@ -34,7 +36,16 @@ from flink_controller.domain.observation import (
 from flink_controller.domain.plan import Draft, Facts, Findings, Plan, Policy, StagingRefused
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import InvalidSpec, SpecView, ValidSpec, read_spec
-from flink_controller.domain.status import Attempt, Event, JobStatus, Operation, Pause, Revision, StagedJar
+from flink_controller.domain.status import (
+    Attempt,
+    Event,
+    JobStatus,
+    Operation,
+    Pause,
+    Revision,
+    SecondLane,
+    StagedJar,
+)
 from flink_controller.testing.clock import START
 
 JOB = "etl"
@@ -146,9 +157,12 @@ class Job:
         self.life: str | None = LIFE
         self.trigger: TriggerStatus | None = None
         self.checkpoints: Checkpoints | None = None
+        self.second_checkpoints: Checkpoints | None = None
         self.root_cause: str | None = None
+        self.second_root_cause: str | None = None
         self.stored: StoredState | StorageUnreadable = StoredState(())
         self.staging_refused: StagingRefused | None = None
+        self.free_slots = 100
         self.revisions: dict[int, Revision | None] = {}
         self.events: dict[int, Event] = {}
         self.prepared: list[Preparation] = []
@@ -188,7 +202,15 @@ class Job:
         elif self.unreachable is not None:
             flink = FlinkUnreachable(self.unreachable)
         else:
-            flink = FlinkSeen(dict(self.jobs), self.life, self.checkpoints, self.trigger, self.root_cause)
+            flink = FlinkSeen(
+                dict(self.jobs),
+                self.life,
+                self.checkpoints,
+                self.trigger,
+                self.root_cause,
+                second_checkpoints=self.second_checkpoints,
+                second_root_cause=self.second_root_cause,
+            )
         observation = Observation(
             cluster=self.cluster,
             flink=flink,
@@ -245,8 +267,12 @@ class Job:
                 return {"cleared": incarnation}
             case ReleaseJar(sha256=sha256):
                 return {"released": known.released | {sha256}}
+            case TriggerCheckpoint(flink_job_id=job):
+                return {"checkpointed": known.checkpointed | {job}}
+            case CountFreeSlots():
+                return {"free_slots": self.free_slots}
             case _:
-                raise AssertionError(f"nothing here plays {action}")
+                assert_never(action)
 
     # What is known afterwards
 
@@ -261,6 +287,12 @@ class Job:
         """The current attempt."""
         assert self.known.attempt is not None
         return self.known.attempt
+
+    @property
+    def second(self) -> SecondLane:
+        """The second lane."""
+        assert self.known.second is not None
+        return self.known.second
 
     @property
     def operation(self) -> Operation:

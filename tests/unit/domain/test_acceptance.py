@@ -8,7 +8,7 @@ from flink_controller.domain.acceptance import faults_of, settled
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.artifact import ArtifactHead, Verdict
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.domain.observation import FlinkState
+from flink_controller.domain.observation import FlinkState, TriggerCompleted
 from flink_controller.domain.spec import AbandonedSpec, NoSpec
 from flink_controller.domain.status import DesiredState
 from flink_controller.testing.clock import START
@@ -71,6 +71,25 @@ def test_two_uploads_within_the_debounce_become_one_upgrade() -> None:
     assert job.known.desired is not None
     assert job.known.desired.artifact.sha256 == artifact(3).sha256
     assert made.action is not None
+
+
+def test_a_burst_that_does_not_end_gives_one_upgrade_early_and_one_at_its_end() -> None:
+    job = Job().prove()
+    started, number = job.now, 1
+    for _ in range(40):
+        number += 1
+        at = job.now
+        job.head = ArtifactHead(latest=version(number, at=at), admitted=version(number, at=at), burst_started_at=started)
+        job.look()
+        job.wait(2)
+    during = len(job.revisions)
+
+    job.wait(5).look()
+
+    assert during == 2
+    assert len(job.revisions) == 3
+    assert job.revisions[3] is not None
+    assert job.revisions[3].artifact == artifact(number)
 
 
 def test_the_end_of_a_burst_is_looked_for() -> None:
@@ -272,6 +291,42 @@ def test_an_invalid_item_after_a_delete_that_left_nothing_is_a_first_spec() -> N
 
     assert job.known.desired_state is DesiredState.RUNNING
     assert job.lifecycle is Lifecycle.FAILED
+
+
+def test_an_invalid_item_after_a_delete_is_told_and_starts_nothing() -> None:
+    job = Job().prove()
+    job.spec = NoSpec()
+    job.look()
+    job.trigger = TriggerCompleted("s3://state/savepoints/sp")
+    job.show(FlinkState.FINISHED)
+    job.look()
+    job.spec = invalid_spec(nonsense=True)
+
+    made = job.look()
+
+    assert made.action is None
+    assert job.lifecycle is Lifecycle.FAILED
+    assert job.says("Ready") == ("False", "SpecRejected")
+    assert job.known.attempt_counter == 1
+
+
+def test_a_corrected_item_after_a_delete_goes_on_from_the_kept_state() -> None:
+    job = Job().prove()
+    job.spec = NoSpec()
+    job.look()
+    job.trigger = TriggerCompleted("s3://state/savepoints/sp")
+    job.show(FlinkState.FINISHED)
+    job.look()
+    job.trigger = None
+    job.spec = invalid_spec(nonsense=True)
+    job.look()
+    job.put()
+
+    made = job.look()
+
+    assert isinstance(made.action, Submit)
+    assert made.action.restore_from == "s3://state/savepoints/sp"
+    assert job.known.halted is None
 
 
 def test_wishes_are_told_once() -> None:

@@ -184,6 +184,30 @@ def test_a_first_submission_that_is_refused_is_given_up() -> None:
     assert job.known.halted == "no such topic"
 
 
+def test_an_upgrade_that_keeps_being_refused_for_a_passing_reason_is_rolled_back_at_the_limit() -> None:
+    job = Job(deployment__on_failure__limit=2).prove()
+    job.put(deployment__on_failure__limit=2, args=["--bad"])
+    job.look()
+    job.trigger = TriggerCompleted("s3://sp/good")
+    job.show(FlinkState.FINISHED)
+    job.look()
+    job.trigger = None
+    for _ in range(3):
+        assert job.known.refused is None
+        job.look(Refused(RefusalKind.OTHER, "500 Internal Server Error"))
+        job.show(FlinkState.FAILED, name="flinkctl-burn")
+        job.look()
+        made = job.wait(3600).look()
+
+    assert job.lifecycle is Lifecycle.ROLLING_BACK
+    assert job.known.halted is None
+    assert job.known.refused is not None
+    assert job.known.refused.message == "500 Internal Server Error"
+    assert job.attempt.revision == 1
+    assert job.attempt.restore_from == "s3://sp/good"
+    assert isinstance(made.action, Submit)
+
+
 def test_with_rollback_disabled_a_refused_upgrade_stays_down_with_its_savepoint() -> None:
     job = Job(deployment__rollback__enabled=False).prove()
     job.put(deployment__rollback__enabled=False, args=["--bad"])

@@ -46,6 +46,12 @@ def test_the_namespace_of_the_default_prefix_is_reserved() -> None:
         JobName.parse("artifacts/etl")
 
 
+@pytest.mark.parametrize("job_id", ["flinkctl-burn", "team/flinkctl-burn"])
+def test_the_name_of_a_used_up_id_is_reserved(job_id: str) -> None:
+    with pytest.raises(ValueError, match="reserved"):
+        JobName.parse(job_id)
+
+
 @pytest.mark.parametrize(("namespace", "expected"), [("default", "artifacts/"), ("team", "team/")])
 def test_a_namespace_owns_one_prefix(namespace: str, expected: str) -> None:
     assert artifact_prefix(namespace) == expected

@@ -6,12 +6,13 @@ import pytest
 
 from flink_controller.domain.conditions import FAULTS_LIMIT
 from flink_controller.domain.health import unhealthy_because
-from flink_controller.domain.lifecycle import Lifecycle, lifecycle, summarise
+from flink_controller.domain.lifecycle import _REFUSALS, Lifecycle, lifecycle, summarise
 from flink_controller.domain.observation import Checkpoints, FlinkState, JobSeen, StoredState
 from flink_controller.domain.plan import MESSAGE_LIMIT, bounded
 from flink_controller.domain.spec import InvalidSpec
 from flink_controller.domain.status import JobStatus
 from flink_controller.testing.clock import START
+from tests.reasons import refusal_reasons
 from tests.unit.domain.builders import CHECKPOINTED, JOB, Job, retained
 
 
@@ -164,6 +165,16 @@ def test_the_newest_state_has_the_highest_id() -> None:
 
 def test_a_status_without_anything_is_created() -> None:
     assert lifecycle(JobStatus(job_id=JOB, created_at=START, updated_at=START)) is Lifecycle.CREATED
+
+
+def test_a_first_artifact_that_is_refused_means_failed_and_one_that_is_missing_waiting() -> None:
+    waits = refusal_reasons()
+
+    # Whether it was never uploaded or is gone again: an upload ends the wait.
+    assert waits - {"ArtifactMissing"} == _REFUSALS
+    for reason in sorted(waits):
+        status = JobStatus(job_id=JOB, created_at=START, updated_at=START, waiting=(reason, ""))
+        assert (lifecycle(status) is Lifecycle.FAILED) is (reason != "ArtifactMissing")
 
 
 @pytest.mark.parametrize(

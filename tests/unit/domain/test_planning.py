@@ -34,10 +34,19 @@ from flink_controller.domain.observation import (
     TriggerStatus,
     TriggerUnknown,
 )
-from flink_controller.domain.plan import StagingRefused
+from flink_controller.domain.plan import Findings, StagingRefused
+from flink_controller.domain.planning import plan
 from flink_controller.domain.running import SAVEPOINT_PATIENCE
 from flink_controller.domain.spec import AbandonedSpec, NoSpec
-from flink_controller.domain.status import SCHEMA_VERSION, AttemptPhase, EndState, Operation, OperationKind, Pause
+from flink_controller.domain.status import (
+    SCHEMA_VERSION,
+    AttemptPhase,
+    EndState,
+    Operation,
+    OperationKind,
+    Pause,
+    StagedJar,
+)
 from tests.unit.domain.builders import (
     CHECKPOINTED,
     CLUSTER,
@@ -132,6 +141,8 @@ def test_a_malformed_cluster_item_is_told_and_nothing_is_touched() -> None:
 
     assert made.action is None
     assert job.reason == "ClusterMalformed"
+    assert job.says("ClusterReachable") == ("Unknown", "ClusterMalformed")
+    assert job.says("Ready") == ("False", "ClusterMalformed")
     assert job.attempt.phase is AttemptPhase.LIVE
 
 
@@ -463,6 +474,66 @@ def test_an_id_under_burning_that_turns_out_alive_is_stopped_with_its_state() ->
     assert job.operation.purpose == "suspend"
 
 
+def test_a_burn_that_lives_is_ended_like_any_other_job() -> None:
+    job = Job().submit()
+    job.put(state="suspended")
+    job.look()
+    job.show(name="flinkctl-burn")
+
+    early = job.wait(1).look()
+    late = job.wait(5).look()
+
+    assert early.action is None
+    assert late.action == Cancel(job.attempt.flink_job_id)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_an_id_that_flink_has_known_and_does_not_list_is_dead_after_a_second_look(is_wanted: bool) -> None:  # noqa: FBT001  # a case's circumstance
+    job = Job().submit()
+    if not is_wanted:
+        job.put(state="suspended")
+        job.look()
+    job.wait(130).look()
+
+    job.look(Refused(RefusalKind.DUPLICATE, "has already been submitted"))
+    known_once = job.attempt
+    job.wait(5).look()
+    known_twice = job.attempt
+    made = job.look()
+
+    assert (known_once.is_dead, known_twice.is_dead) == (False, True)
+    if is_wanted:
+        assert isinstance(made.action, Submit)
+        assert job.attempt.number == 2
+    else:
+        assert made.action is None
+        assert job.lifecycle is Lifecycle.SUSPENDED
+
+
+def test_a_known_id_that_appears_in_time_is_no_dead_one() -> None:
+    job = Job().submit()
+    job.wait(120).look()
+    job.look(Refused(RefusalKind.DUPLICATE, "has already been submitted"))
+    job.show()
+
+    job.wait(5).look()
+
+    assert job.attempt.phase is AttemptPhase.LIVE
+
+
+def test_a_void_jar_is_not_used_again_even_if_it_was_staged_earlier_in_the_look() -> None:
+    job = Job().submit()
+    job.look(Refused(RefusalKind.JAR_GONE, "Jar file does not exist"))
+    void = StagedJar(cluster="default", sha256=artifact().sha256, jar_id=job.attempt.jar_id, incarnation=LIFE)
+    job.show(FlinkState.FAILED, name="flinkctl-burn")
+    job.look()
+    job.wait(30)
+
+    made = plan(job.facts(Findings(staged=void)), job.known)
+
+    assert made.action == StageJar(artifact(), LIFE, void_jar_id=void.jar_id)
+
+
 def test_a_void_jar_is_not_used_again() -> None:
     job = Job().submit()
     job.look(Refused(RefusalKind.JAR_GONE, "Jar file does not exist"))
@@ -771,6 +842,18 @@ def test_a_stop_that_never_completes_falls_back_at_its_deadline() -> None:
     assert job.operation.purpose == "suspend"
 
 
+def test_the_wait_for_another_try_of_a_stop_does_not_outlast_its_deadline() -> None:
+    job = Job(deployment__savepoint_timeout_seconds=5).prove()
+    job.put(deployment__savepoint_timeout_seconds=5, state="suspended")
+    job.look()
+    job.trigger = TriggerFailed("a task refuses")
+
+    made = job.wait(1).look()
+
+    assert made.action is None
+    assert made.next_look == job.operation.started_at + 5 * SECOND
+
+
 def test_without_permission_to_fall_back_a_suspend_waits_for_its_savepoint() -> None:
     job = Job(deployment__savepoint_fallback="wait").prove()
     job.put(deployment__savepoint_fallback="wait", state="suspended")
@@ -813,6 +896,24 @@ def test_a_delete_cancels_at_its_deadline_even_without_state_and_says_so() -> No
 
     assert made.action == Cancel(job.attempt.flink_job_id)
     assert "NoNewerStateKept" in job.told
+
+
+def test_a_deleted_job_whose_code_deletes_its_checkpoints_ends_all_the_same() -> None:
+    job = Job().run()
+    job.checkpoints = Checkpoints(is_enabled=True, deletes_on_cancellation=True)
+    job.look()
+    job.checkpoints = None
+    job.spec = NoSpec()
+    job.look()
+    job.trigger = TriggerFailed("a task refuses")
+    job.look()
+
+    made = job.wait(600).look()
+    job.trigger = None
+    job.end(FlinkState.CANCELED)
+
+    assert made.action == Cancel(job.attempt.flink_job_id)
+    assert job.lifecycle is Lifecycle.DELETED
 
 
 def test_a_cancel_without_effect_is_repeated() -> None:
@@ -1068,6 +1169,44 @@ def test_a_revision_that_rolled_back_is_rolled_back_once_it_is_proven_again() ->
     assert job.says("RevisionHealthy") == ("False", "SubmissionRefused")
 
 
+def barred_rollback() -> Job:
+    """Give a job whose new revision is refused, and whose old one cannot be staged for the time being."""
+    job = Job().prove()
+    job.put(args=["--bad"])
+    job.look()
+    stopped(job).look()
+    job.trigger = None
+    job.show(FlinkState.RESTARTING, tasks=0)
+    job.look()
+    job.staging_refused = StagingRefused("KeyRevoked", "revoked")
+    job.wait(300).look()
+    return job
+
+
+def test_a_rollback_that_has_to_wait_is_told_once() -> None:
+    job = barred_rollback()
+
+    for _ in range(3):
+        job.wait(60).look()
+
+    assert [event.count for event in job.events.values() if event.reason == "RollbackStarted"] == [1]
+
+
+def test_a_revision_that_heals_while_the_way_back_is_barred_is_not_refused_any_more() -> None:
+    job = barred_rollback()
+    job.show()
+    job.look()
+    job.wait(30)
+    job.checkpoints = CHECKPOINTED
+
+    job.look()
+
+    assert job.known.refused is None
+    assert job.known.stable == job.known.desired
+    assert job.lifecycle is Lifecycle.STABLE
+    assert job.told[-1] == "Stable"
+
+
 def test_a_late_rollback_tells_of_what_it_waits() -> None:
     job = Job().prove()
     job.put(args=["--bad"])
@@ -1242,6 +1381,20 @@ def test_an_abandoned_job_ends_without_its_cluster_and_its_id_stays_alive(is_rem
     assert job.lifecycle is Lifecycle.DELETED
     assert not job.attempt.is_dead
     assert job.told.count("Abandoned") == 1
+
+
+def test_an_abandoned_job_ends_though_its_state_cannot_be_found() -> None:
+    job = Job().prove()
+    job.stored = StorageUnreadable("access denied")
+    job.spec = NoSpec()
+    job.end(FlinkState.CANCELED)
+    before = job.lifecycle
+    job.spec = AbandonedSpec("0" * 64)
+
+    job.wait(60).look()
+
+    assert before is Lifecycle.DELETING
+    assert job.lifecycle is Lifecycle.DELETED
 
 
 def test_an_abandoned_job_stays_deleted_when_its_item_is_removed() -> None:

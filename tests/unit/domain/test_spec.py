@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flink_controller.domain import spec as spec_module
 from flink_controller.domain.change import SpecChange
 from flink_controller.domain.spec import (
     MAX_FAULTS,
     MAX_SPEC_BYTES,
     AbandonedSpec,
+    Advanced,
     InvalidSpec,
     JobSpec,
     NoSpec,
@@ -24,6 +26,7 @@ from flink_controller.domain.spec import (
     field_paths,
     hash_item,
     read_spec,
+    spec_field,
 )
 from tests.unit.domain.builders import JOB, KEY, invalid_spec, spec_item, valid_spec
 
@@ -247,6 +250,12 @@ def test_all_faults_are_told_at_once() -> None:
     }
 
 
+def test_faults_between_fields_are_told_with_those_of_single_fields() -> None:
+    faults = invalid_spec(artifact_path="team/etl.py", deployment__parallelism=0).faults
+
+    assert [fault.partition(":")[0] for fault in faults] == ["deployment.parallelism", "artifact_path", "artifact_type"]
+
+
 def test_a_fault_shows_what_was_written() -> None:
     (fault,) = faults_of(item_with("deployment.parallelism", -3))
 
@@ -296,6 +305,7 @@ def test_a_namespace_names_only_its_own_keys(job_id: str, key: str, is_allowed: 
         ({"job_type": "batch"}, "job_type: batch cannot be deployed"),
         ({"state": "abandoned"}, "state: abandoned stands alone"),
         ({"state": "deleted"}, "state: remove the item"),
+        ({"env_vars": {"flinkctl.revision": "9"}}, "env_vars: flinkctl.revision: names that begin with flinkctl."),
         ({"security__artifact_verification": False}, "security.artifact_verification: verification cannot be switched off"),
     ],
 )
@@ -380,6 +390,23 @@ def test_an_item_and_its_revision_have_different_hashes() -> None:
 
     assert view.spec_hash != suspended.spec_hash
     assert view.revision_hash == suspended.revision_hash
+
+
+def test_a_field_that_a_later_release_adds_changes_no_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = valid_spec()
+
+    class LaterAdvanced(Advanced):
+        later: int = spec_field(7, change=SpecChange.UPGRADE, doc="A field of a later release.")
+
+    class LaterSpec(JobSpec):
+        advanced: LaterAdvanced = spec_field(LaterAdvanced, change=SpecChange.IGNORE, doc="Settings for experts.")
+
+    monkeypatch.setattr(spec_module, "JobSpec", LaterSpec)
+    monkeypatch.setattr(spec_module, "_FIELDS", tuple(field_paths(LaterSpec)))
+    after = valid_spec()
+
+    assert isinstance(after.spec, LaterSpec)
+    assert (after.revision_hash, after.fingerprints) == (before.revision_hash, before.fingerprints)
 
 
 @pytest.mark.parametrize("path", [path for path, (change, _, _) in FIELDS.items() if change is SpecChange.NONE])

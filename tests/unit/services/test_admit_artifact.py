@@ -284,6 +284,14 @@ def test_the_right_one_among_several_keys_is_found() -> None:
     assert found.key_id == "team"
 
 
+def test_of_one_public_key_under_two_ids_the_one_that_may_sign_counts() -> None:
+    bench = bench_with()
+    bench.registry.put_key(trusted("a-former-team", b"team", namespaces=("other",)))
+
+    assert bench.admit() is Admission.ADMITTED
+    assert bench.head.latest.key_id == "team"
+
+
 def test_a_refused_version_leaves_the_last_admitted_one() -> None:
     bench = bench_with()
     bench.admit()

@@ -3,11 +3,16 @@
 import io
 from datetime import timedelta
 
+from flink_controller.domain.actions import ReleaseJar
 from flink_controller.domain.artifact import jar_name
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
+from flink_controller.domain.observation import Observation
+from flink_controller.domain.plan import Facts
+from flink_controller.domain.spec import NoSpec
+from flink_controller.services.apply import prepare
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
-from tests.unit.services.bench import SECOND, Bench
+from tests.unit.services.bench import JOB, POLICY, SECOND, Bench
 
 MINUTE = timedelta(minutes=1)
 
@@ -53,6 +58,20 @@ def test_a_jar_that_another_job_still_uses_stays() -> None:
     bench.look()
     bench.run(MINUTE)
 
+    assert len(bench.flink.jars()) == 1
+
+
+def test_a_jar_on_a_cluster_whose_item_is_malformed_is_given_up_all_the_same() -> None:
+    bench = Bench()
+    bench.stabilise()
+    facts = Facts(JOB, NoSpec(), Observation(cluster=bench.cluster, flink=None), bench.clock.now(), POLICY)
+    digest = bench.status.staged_digests[0]
+    bench.registry.spoil("CLUSTER#default")
+
+    after = prepare(bench.ports, POLICY, facts, ReleaseJar("default", digest))
+
+    assert after.findings.released == {digest}
+    assert bench.statuses.staged_jar("default", digest) is None
     assert len(bench.flink.jars()) == 1
 
 

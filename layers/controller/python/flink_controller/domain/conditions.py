@@ -76,8 +76,10 @@ def _artifact_verified(draft: Draft) -> None:
 
 def _cluster_reachable(draft: Draft) -> None:
     flink, cluster = draft.facts.observation.flink, draft.facts.observation.cluster
-    known = draft.status.condition("ClusterReachable")
-    if cluster is None:
+    known, fault = draft.status.condition("ClusterReachable"), draft.facts.observation.cluster_fault
+    if fault is not None:
+        _set(draft, "ClusterReachable", "Unknown", "ClusterMalformed", bounded(fault))
+    elif cluster is None:
         name = draft.facts.spec.spec.cluster if isinstance(draft.facts.spec, ValidSpec) else draft.status.cluster
         if name:
             _set(draft, "ClusterReachable", "Unknown", "ClusterUnknown", f"no cluster {name} is registered")
@@ -163,6 +165,7 @@ def _stalled(draft: Draft) -> None:
         "AttemptAhead",
         "RevisionMissing",
         "ClusterUnknown",
+        "ClusterMalformed",
     }:
         _set(draft, "Stalled", "True", waiting[0], waiting[1])
     else:

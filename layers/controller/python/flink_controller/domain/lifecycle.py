@@ -25,17 +25,8 @@ class Lifecycle(StrEnum):
     DELETED = "DELETED"
 
 
-_WAITS_BEFORE_FIRST = {
-    "ArtifactMissing",
-    "SignatureMissing",
-    "ClusterUnknown",
-    "ClusterUnreachable",
-    "Quarantine",
-    "StateForbidden",
-}
-"""Waits that say WAITING while nothing was ever submitted."""
-_REFUSALS = {"SignatureInvalid", "KeyUnknown", "KeyNotAllowed", "KeyRevoked", "NotAJar", "ArtifactRefused", "DigestDenied"}
-"""Verdicts on an artifact that say FAILED while nothing was ever submitted."""
+_REFUSALS = frozenset({"NotAJar", "SignatureInvalid", "KeyNotAllowed", "KeyUnknown", "KeyRevoked", "ArtifactAltered"})
+"""Verdicts on an artifact that say FAILED while nothing was ever submitted; every other wait says WAITING."""
 
 
 def lifecycle(status: JobStatus) -> Lifecycle:

@@ -1,5 +1,6 @@
 """Carry out what a plan asks for: the only place where effects happen."""
 
+import contextlib
 from typing import assert_never
 
 from flink_controller.domain.actions import (
@@ -20,7 +21,7 @@ from flink_controller.domain.actions import (
 )
 from flink_controller.domain.artifact import is_stale_jar
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.observation import Answer, NotSent
 from flink_controller.domain.plan import Facts, Policy, StagingRefused, with_findings
 from flink_controller.ports import Ports
@@ -98,11 +99,10 @@ def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) ->
 
 def _release_jar(ports: Ports, facts: Facts, cluster_name: str, sha256: str) -> None:
     jar = ports.statuses.release_jar(cluster_name, sha256, facts.job_id)
-    cluster = ports.registry.cluster(cluster_name)
-    if jar is None or cluster is None:
+    if jar is None:
         return
-    try:
-        ports.flink.connect(cluster).delete_jar(jar.jar_id)
-    except FlinkUnreachableError:
-        # The record is gone; the sweep of jars deletes what no record names.
-        return
+    # The record is gone, and a jar that nobody can delete now does no harm: it dies with its JobManager.
+    with contextlib.suppress(FlinkUnreachableError, RejectedError):
+        cluster = ports.registry.cluster(cluster_name)
+        if cluster is not None:
+            ports.flink.connect(cluster).delete_jar(jar.jar_id)
