@@ -177,7 +177,8 @@ def _conclude(draft: Draft, second: SecondLane) -> None:
     attempt, is_wanted = second.attempt, _is_wanted(draft, second)
     if second.role is LaneRole.GREEN and is_wanted:
         # A jar that was gone is staged again; any other refusal would come again, each time with another savepoint.
-        is_refusal = attempt.end is EndState.FAILED or (attempt.end is EndState.BURNED and draft.status.void_jar_id is None)
+        was_refused = attempt.refusal is not None and draft.status.void_jar_id is None
+        is_refusal = attempt.end is EndState.FAILED or was_refused
         cause = attempt.root_cause or attempt.refusal or "Flink tells no cause"
         if is_refusal:
             reason = "SubmissionRefused" if attempt.live_at is None else "JobFailed"

@@ -68,8 +68,9 @@ def _towards_spec(draft: Draft, attempt: Attempt) -> Action | None:
     is_back = draft.status.refused is not None
     if not is_back and draft.spec_of(target) is None:
         return intents.load_revision(draft, target)
-    if not is_back and draft.status.operation is None and blue_green.applies(draft, attempt, target):
-        return blue_green.begin(draft, attempt, target)
+    if not is_back and blue_green.applies(draft, attempt, target):
+        # A savepoint under way is waited for, however long it takes: blue processes on meanwhile.
+        return blue_green.begin(draft, attempt, target) if draft.status.operation is None else None
     return stopping.stop(draft, attempt, "rollback" if is_back else "upgrade")
 
 
