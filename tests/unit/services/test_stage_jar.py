@@ -9,7 +9,7 @@ import pytest
 
 from flink_controller.domain.actions import Burn, StageJar
 from flink_controller.domain.artifact import Artifact, KeyStatus, jar_name
-from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError, TransientError
 from flink_controller.domain.observation import RefusalKind, Refused
 from flink_controller.domain.plan import StagingRefused
 from flink_controller.domain.status import JobStatus, StagedJar
@@ -26,6 +26,22 @@ class Altering(MemoryArtifactObjects):
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         content = super().open(bucket, key, version_id).read()
         return io.BytesIO(content[:-1] + b"?")
+
+
+class Away(MemoryArtifactObjects):
+    """A bucket that does not answer, or stops half way."""
+
+    opens = False
+
+    def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
+        if not self.opens:
+            raise TransientError("no answer from AWS")
+        return _Broken()
+
+
+class _Broken(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise TransientError(f"no answer from AWS after {size} bytes")
 
 
 def uploaded() -> tuple[Bench, Artifact]:
@@ -46,6 +62,21 @@ def recorded(bench: Bench, jar: StagedJar) -> None:
     held = bench.statuses.acquire(JOB, owner="me", now=START, until=START + SECOND)
     status = JobStatus(job_id=JOB, created_at=START, updated_at=START)
     bench.statuses.commit(held, Commit(status, jar=jar), release=True)
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_bytes_that_cannot_be_read_now_are_waited_for_and_leave_no_jar(*, opens: bool) -> None:
+    bench, artifact = uploaded()
+    objects = Away(bench.clock.now)
+    objects.opens = opens
+    bench.ports = replace(bench.ports, objects=objects)
+
+    staged = stage(bench, artifact)
+
+    assert isinstance(staged, StagingRefused)
+    assert staged.reason == "ArtifactUnreadable"
+    assert "no answer from AWS" in staged.message
+    assert bench.flink.jars() == []
 
 
 def test_verified_bytes_are_uploaded_under_a_telling_name() -> None:

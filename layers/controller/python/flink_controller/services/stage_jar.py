@@ -11,7 +11,7 @@ from typing import IO, cast
 from flink_controller.domain.actions import Burn, StageJar, Submit
 from flink_controller.domain.artifact import KeyStatus, jar_name
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import NotFoundError, RejectedError
+from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, RejectedError, TransientError
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.plan import Policy, StagingRefused
 from flink_controller.domain.status import StagedJar
@@ -36,10 +36,18 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
         stream = ports.objects.open(artifact.bucket, artifact.key, artifact.version_id)
     except NotFoundError as error:
         return StagingRefused("ArtifactMissing", f"the admitted version is gone from the bucket: {error}")
+    except TransientError as error:
+        return StagingRefused("ArtifactUnreadable", str(error))
+    hashing = _HashingReader(stream)
     with stream:
-        hashing = _HashingReader(stream)
         name = jar_name(action.incarnation, artifact.sha256, policy.controller_id)
-        jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+        try:
+            jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+        except FlinkUnreachableError:
+            raise
+        except TransientError as error:
+            # The stream ended half way: Flink has got no whole jar, and nothing was submitted.
+            return StagingRefused("ArtifactUnreadable", str(error))
     if hashing.hexdigest() != artifact.sha256:
         gateway.delete_jar(jar_id)
         return StagingRefused("ArtifactAltered", f"{artifact.key} version {artifact.version_id} is not what was verified")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
+from flink_controller.domain.status import Pause
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
 from flink_controller.testing.simulator import JOB, Fault, ViolationError, World, spec_item
@@ -420,6 +422,43 @@ def blue_green_deleted(world: World) -> Iterator[tuple[str, Settled]]:
     yield "deleted", is_in(Lifecycle.DELETED)
 
 
+def paused_before_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
+    """Paused, then changed: nothing happens before the pause is over."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.registry.put_pause(Pause(scope="cluster/default", reason="maintenance"))
+    world.put(spec_item(args=["--two"]))
+    yield "paused", lambda w: _waits_for(w, "Paused") and w.running_jars == [digest] and _attempt(w) == 1
+    world.registry.delete_pause("cluster/default")
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def paused_then_deleted(world: World) -> Iterator[tuple[str, Settled]]:
+    """Deleted while it is paused: it runs on until the pause is over."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.registry.put_pause(Pause(scope=f"job/{JOB}", reason="maintenance"))
+    world.delete()
+    yield "paused", lambda w: _waits_for(w, "Paused") and is_in(Lifecycle.DELETING, digest)(w)
+    world.registry.delete_pause(f"job/{JOB}")
+    yield "deleted", is_in(Lifecycle.DELETED)
+
+
+def cluster_away_for_long(world: World) -> Iterator[tuple[str, Settled]]:
+    """The cluster's circuit opens, and closes again when it is back."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.flink.kill_jobmanager()
+    yield "open", lambda w: not _circuit(w).is_closed and _condition(w, "ClusterReachable") == "False"
+    world.put(spec_item(args=["--two"]))
+    yield "still open", lambda w: _circuit(w).failures > FAILURES_TO_OPEN + 1
+    world.flink.start_jobmanager()
+    yield "back", lambda w: _circuit(w).is_closed and stable_on(digest)(w) and _is_up_to_date(w)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     first_deploy,
     spec_before_artifact,
@@ -459,6 +498,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     blue_green_suspended,
     blue_green_jobmanager_lost,
     blue_green_deleted,
+    paused_before_upgrade,
+    paused_then_deleted,
+    cluster_away_for_long,
 )
 """Every story; each is told with a fault at every port call."""
 
@@ -484,6 +526,15 @@ def _flink_starts(world: World) -> int:
 def _condition(world: World, type_: str) -> str | None:
     found = None if world.status is None else world.status.condition(type_)
     return None if found is None else found.status
+
+
+def _waits_for(world: World, reason: str) -> bool:
+    status = world.status
+    return status is not None and status.waiting is not None and status.waiting[0] == reason
+
+
+def _circuit(world: World) -> Circuit:
+    return world.circuits.read("default").circuit
 
 
 def _cancel_all(world: World) -> None:
