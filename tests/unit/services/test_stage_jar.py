@@ -35,7 +35,7 @@ class Away(MemoryArtifactObjects):
 
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         if not self.opens:
-            raise TransientError("no answer from AWS")
+            raise TransientError(f"no answer from AWS about s3://{bucket}/{key} version {version_id}")
         return _Broken()
 
 
