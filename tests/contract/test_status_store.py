@@ -141,7 +141,7 @@ def test_an_expired_lease_that_nobody_took_still_commits(world: World) -> None:
 def test_a_status_that_is_too_large_is_refused_and_nothing_is_written(world: World) -> None:
     huge = status(cluster="x" * STATUS_LIMIT_BYTES)
 
-    with pytest.raises(ControllerError, match="more than 8192"):
+    with pytest.raises(ControllerError, match=f"more than {STATUS_LIMIT_BYTES}"):
         recorded(world.statuses, Commit(huge))
 
     assert world.statuses.read("job") is None

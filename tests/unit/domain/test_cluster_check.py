@@ -104,6 +104,11 @@ def test_a_bucket_has_a_buckets_name(root: str) -> None:
     assert "no name of a bucket" in (root_fault(root, is_local=False, buckets=()) or "")
 
 
+@pytest.mark.parametrize(("root", "is_short"), [("s3://state/" + "x" * 189, True), ("s3://state/" + "ä" * 95, False)])
+def test_a_root_is_short_enough_to_stand_in_a_status_many_times(root: str, *, is_short: bool) -> None:
+    assert (root_fault(root, is_local=False, buckets=()) is None) is is_short
+
+
 def test_files_are_for_laptops() -> None:
     assert root_fault("file:///state", is_local=True, buckets=()) is None
     assert root_fault("file:///", is_local=True, buckets=()) is not None

@@ -1261,6 +1261,22 @@ def test_a_job_that_never_ran_is_deleted_at_once() -> None:
     assert job.lifecycle is Lifecycle.DELETED
 
 
+def test_uploads_that_never_work_do_not_pile_up_jars() -> None:
+    job = Job().submit()
+
+    for number in range(2, 12):
+        job.look(Refused(RefusalKind.PROGRAM, "no such topic"))
+        job.show(FlinkState.FAILED, name="flinkctl-burn")
+        job.look()
+        job.head = head(number)
+        job.look()
+
+    assert job.attempt.number == 11
+    assert len(job.known.staged_digests) <= 5
+    assert job.known.staged_digests[-1] == artifact(11).sha256
+    assert ReleaseJar in [type(action) for action in job.prepared]
+
+
 def test_a_failed_job_is_restarted_after_a_growing_wait() -> None:
     job = Job().prove()
     job.end(FlinkState.FAILED, cause="out of memory")

@@ -24,8 +24,10 @@ from flink_controller.domain.observation import (
 )
 from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
 
-STATUS_LIMIT_BYTES: Final = 8 * 1024
-"""Largest status item. Messages are bounded where they are made, so a larger one is a fault of this package."""
+STATUS_LIMIT_BYTES: Final = 32 * 1024
+"""Largest status item. With paths of usual length one has 2 to 6 KB; with every path and name as long as is allowed it fits
+once its messages are shortened, so a larger one is a fault of this package.
+"""
 
 MAX_FOLLOW_UP_DELAY: Final = timedelta(minutes=15)
 """Longest delay that the queue allows; a longer one is shortened, and the look then asks again."""

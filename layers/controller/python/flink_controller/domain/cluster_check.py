@@ -32,6 +32,8 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9a-f:.]{
 _URL_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|::1|0\.0\.0\.0|::", re.IGNORECASE)
 _METADATA = re.compile(r"169\.254(?:\.\d{1,3}){2}|fe80:.*|fd00:ec2::254", re.IGNORECASE)
+MAX_ROOT_BYTES = 200
+"""Of a root: every path of a job's state in its status begins with one."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -107,6 +109,8 @@ def root_fault(root: str, *, is_local: bool, buckets: Sequence[str]) -> str | No
     """
     if not root.isprintable() or " " in root or any(char in root for char in "%\\?#"):
         return "white space, '%', '\\', '?' and '#' are not allowed in a root"
+    if len(root.encode()) > MAX_ROOT_BYTES:
+        return f"a root has at most {MAX_ROOT_BYTES} bytes"
     scheme, separator, rest = root.partition("://")
     if not separator:
         return "a root is a URI such as s3://bucket/savepoints"

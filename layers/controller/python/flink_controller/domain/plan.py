@@ -28,7 +28,7 @@ from flink_controller.domain.status import (
 )
 
 MESSAGE_LIMIT = 400
-"""Characters of a message kept in a status, so that the item stays below 8 KB."""
+"""Characters of a message kept in a status: each look writes it anew, and pays by its size."""
 
 
 @dataclass(frozen=True)

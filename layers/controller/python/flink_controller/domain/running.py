@@ -97,7 +97,7 @@ def _steady(draft: Draft, attempt: Attempt) -> Action | None:
         draft.set(savepoint_nonce=nonce)
         return _savepoint(draft, attempt, spec)
     if attempt.is_proven:
-        return submitting.release_jars(draft, keep=target_of(draft.status))
+        return submitting.release_jars(draft, target_of(draft.status))
     return None
 
 

@@ -7,12 +7,13 @@ that documentation, classification and warnings come from one place.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -82,6 +83,18 @@ def _path(text: str) -> str:
     return text
 
 
+def _at_most(limit_bytes: int) -> Callable[[str], str]:
+    """Bound what a text takes in a status, where a character can have four bytes."""
+
+    def check(text: str) -> str:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > limit_bytes:
+            raise ValueError(f"has {size} bytes; at most {limit_bytes} are allowed")
+        return text
+
+    return check
+
+
 def _ordered(value: object) -> object:
     if not isinstance(value, list | tuple):
         raise ValueError("should be a list of texts; a set has no order")  # noqa: TRY004  # pydantic collects ValueError
@@ -93,10 +106,12 @@ Milliseconds: TypeAlias = Annotated[int, Field(ge=1, le=_DURATION_MS_MAX)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=30 * 24 * 3600)]
 Nonce: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 ShortText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+StatePath: TypeAlias = Annotated[str, StringConstraints(min_length=1), AfterValidator(_at_most(512))]
 """A savepoint somewhere."""
-DirectoryPath: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-"""A directory below the namespace's own; bounded, because several of its savepoints stand in a status of 8 KB."""
+DirectoryPath: TypeAlias = Annotated[str, StringConstraints(min_length=1), AfterValidator(_at_most(200))]
+"""A directory below the namespace's own; bounded, because several of its savepoints stand in one status."""
+ObjectKey: TypeAlias = Annotated[str, StringConstraints(min_length=1), AfterValidator(_at_most(256))]
+"""A key in the artifact bucket; bounded, because a status holds it several times."""
 Arguments: TypeAlias = Annotated[
     tuple[Annotated[str, StringConstraints(max_length=4096)], ...],
     Field(strict=False, max_length=256),
@@ -337,9 +352,7 @@ class JobSpec(_Part):
         "default", change=REDEPLOY, doc="Name of a registered cluster."
     )
     state: DesiredState = spec_field(DesiredState.RUNNING, change=NONE, strict=False, doc="running or suspended.")
-    artifact_path: Annotated[str, StringConstraints(min_length=1, max_length=256)] = spec_field(
-        change=UPGRADE, doc="Key in the artifact bucket."
-    )
+    artifact_path: ObjectKey = spec_field(change=UPGRADE, doc="Key in the artifact bucket.")
     artifact_type: ArtifactType | None = spec_field(
         None, change=UPGRADE, strict=False, doc="jar, pyflink or sql; inferred from the suffix."
     )

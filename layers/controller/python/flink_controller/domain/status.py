@@ -257,7 +257,7 @@ class Event(Value):
 
 
 class JobStatus(Value):
-    """The status item of a job: at most 8 KB with its lease."""
+    """The status item of a job; every text in it is bounded, so that it stays one small item with its lease."""
 
     schema_version: int = SCHEMA_VERSION
     job_id: str

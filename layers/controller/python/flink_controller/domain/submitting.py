@@ -35,6 +35,8 @@ from flink_controller.domain.status import (
 )
 
 MAX_BACKOFF = timedelta(hours=1)
+MAX_STAGED = 4
+"""Jars that a job may claim before it was ever healthy; uploads that never work must not fill its status."""
 
 
 def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Action | None:
@@ -150,9 +152,9 @@ def relabel(draft: Draft, running: RevisionRef, target: RevisionRef) -> None:
     draft.set_attempt(revision=target.number)
 
 
-def release_jars(draft: Draft, *, keep: RevisionRef | None) -> Action | None:
+def release_jars(draft: Draft, *keep: RevisionRef | None) -> ReleaseJar | None:
     """Give up the jars that this job needs no more, one at a time."""
-    kept = {keep.artifact.sha256} if keep is not None else set()
+    kept = {revision.artifact.sha256 for revision in keep if revision is not None}
     gone = draft.facts.findings.released
     left = tuple(digest for digest in draft.status.staged_digests if digest not in gone)
     if left != draft.status.staged_digests:
@@ -176,7 +178,7 @@ def at_rest(draft: Draft) -> Action | None:
             return None
     match draft.status.desired_state:
         case DesiredState.DELETED | DesiredState.ABANDONED:
-            return release_jars(draft, keep=None)
+            return release_jars(draft)
         case DesiredState.SUSPENDED:
             return None
         case DesiredState.RUNNING:
@@ -188,6 +190,10 @@ def _start(draft: Draft) -> Action | None:
     target = target_of(draft.status)
     if target is None:
         return None
+    if len(draft.status.staged_digests) > MAX_STAGED:
+        crowding = release_jars(draft, target, draft.status.stable)
+        if crowding is not None:
+            return crowding
     failures, view = draft.status.failures, draft.facts.spec
     if failures.count and failures.last_at is not None:
         base = view.spec.deployment.on_failure.backoff_seconds if isinstance(view, ValidSpec) else 30

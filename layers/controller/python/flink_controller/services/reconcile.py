@@ -178,13 +178,12 @@ def _finish(
     unrecorded: _Unrecorded,
     planned: datetime | None,
 ) -> Outcome:
-    now = ports.clock.now()
+    now, status = ports.clock.now(), fitted(status, STATUS_ROOM_BYTES)
     is_unchanged = recorded is not None and status.model_copy(update={"updated_at": recorded.updated_at}) == recorded
     if is_unchanged:
         ports.statuses.release(held)
     else:
-        stamped = fitted(status.model_copy(update={"updated_at": now}), STATUS_ROOM_BYTES)
-        ports.statuses.commit(held, unrecorded.commit(stamped), release=True)
+        ports.statuses.commit(held, unrecorded.commit(status.model_copy(update={"updated_at": now})), release=True)
     # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
     if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):
         ports.follow_ups.send(held.job_id, max(status.next_look - now, timedelta(0)))
