@@ -331,13 +331,16 @@ def statistics_of_a_job_that_just_ended_may_be_from_before(probe: Probe) -> None
     job = probe.start()
     probe.wait(lambda: _checkpoints(probe, job).completed is not None)
     probe.world.pass_time(STATISTICS_AGE)
+    read_at = time.monotonic()
     before = _checkpoints(probe, job)
 
     path = probe.stop(job)
 
     stale = _checkpoints(probe, job)
-    assert stale.savepoint is None, "the savepoint of the stop is not in it yet"
-    assert stale.completed_count == before.completed_count
+    # On a machine so slow that the stop took longer than statistics live, these are fresh ones.
+    if time.monotonic() - read_at < STATISTICS_AGE.total_seconds() / 2:
+        assert stale.savepoint is None, "the savepoint of the stop is not in it yet"
+        assert stale.completed_count == before.completed_count
     probe.world.pass_time(STATISTICS_AGE)
     fresh = _checkpoints(probe, job)
     assert fresh.savepoint is not None
@@ -354,8 +357,7 @@ def state_is_handed_over_by_a_stop(probe: Probe) -> None:
     second = probe.start(restore_from=path)
 
     assert reached > 0
-    probe.wait(lambda: _checkpoints(probe, second).completed is not None)
-    restored = _checkpoints(probe, second)
+    restored = _checkpoint_taken(probe, second)
     assert restored.restored_from == path
     probe.world.pass_time(STATISTICS_AGE)
     stopped = _checkpoints(probe, first).savepoint
@@ -588,8 +590,7 @@ def a_life_from_submit_to_restore_is_told_in_the_same_shapes(probe: Probe) -> No
     told.append(("submit", probe.submit("counter", first)))
     probe.wait(lambda: probe.is_processing(first))
     told.append(("running", probe.seen(first)))
-    probe.wait(lambda: _checkpoints(probe, first).completed is not None)
-    told.append(("checkpoints", probe.flink.checkpoints(first)))
+    told.append(("checkpoints", _checkpoint_taken(probe, first)))
     told.append(("stop", probe.flink.stop(first, trigger_id=trigger, target_directory=probe.world.directory())))
     probe.wait_for_state(first, FlinkState.FINISHED)
     status = probe.flink.trigger(first, trigger)
@@ -598,8 +599,7 @@ def a_life_from_submit_to_restore_is_told_in_the_same_shapes(probe: Probe) -> No
     probe.world.pass_time(STATISTICS_AGE)
     told.append(("stopped", probe.flink.checkpoints(first)))
     told.append(("restore", probe.submit("counter", second, restore_from=status.path)))
-    probe.wait(lambda: _checkpoints(probe, second).completed is not None)
-    told.append(("restored", probe.flink.checkpoints(second)))
+    told.append(("restored", _checkpoint_taken(probe, second)))
     probe.flink.cancel(second)
     probe.wait_for_state(second, FlinkState.CANCELED)
     told.append(("cancelled", probe.seen(second)))
@@ -701,6 +701,22 @@ def _checkpoints(probe: Probe, flink_job_id: str) -> Checkpoints:
     found = probe.flink.checkpoints(flink_job_id)
     assert found is not None
     return found
+
+
+def _checkpoint_taken(probe: Probe, flink_job_id: str) -> Checkpoints:
+    """Wait for a checkpoint, and give the statistics that showed it.
+
+    The next reading may show none: a checkpoint that the newest one replaces is discarded before
+    the newest one is counted, and for that moment all that the statistics know is discarded.
+    """
+    seen: list[Checkpoints] = []
+
+    def is_taken() -> bool:
+        seen.append(_checkpoints(probe, flink_job_id))
+        return seen[-1].completed is not None
+
+    probe.wait(is_taken)
+    return seen[-1]
 
 
 def _shape(value: object) -> object:
