@@ -1,19 +1,19 @@
-"""Tell every story with a fault at every port call, and count.
+"""Tell every story with every fault at every point where it means something, and count.
 
-`python -m tests.simulation.enumerate` runs everything, with the lease and without it; the test suite runs a part.
+The test suite runs a part; `make simulate` runs everything (see `tests.simulation.simulate`).
 """
 
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from random import Random
 
+from flink_controller.testing.faults import Point, applies
 from flink_controller.testing.scenarios import SCENARIOS, Scenario, run
 from flink_controller.testing.simulator import Fault, FaultKind, ViolationError
+from tests.simulation.gaps import story_gap
 
-WORKERS = 2
 BY_NAME = {scenario.__name__: scenario for scenario in SCENARIOS}
 
 
@@ -24,11 +24,25 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)
     """By kind of fault."""
     violations: list[str] = field(default_factory=list)
+    known: Counter[str] = field(default_factory=Counter)
+    """Broken promises that a known gap explains, by its story."""
 
     def add(self, other: "Tally") -> None:
         """Add another part."""
         self.runs.update(other.runs)
         self.violations.extend(other.violations)
+        self.known.update(other.known)
+
+    def tell(self, name: str, faults: tuple[Fault, ...], *, enforces_leases: bool) -> None:
+        """Tell one story under some faults, and keep what came of it."""
+        violation = violation_of(BY_NAME[name], *faults, enforces_leases=enforces_leases)
+        if violation is None:
+            return
+        gap = story_gap(name, (fault.kind for fault in faults), violation)
+        if gap is None:
+            self.violations.append(f"{_said(name, faults, enforces_leases=enforces_leases)}: {violation}")
+        else:
+            self.known[gap] += 1
 
     def line(self) -> str:
         """Say it in one line."""
@@ -39,57 +53,83 @@ class Tally:
 def enumerate_story(
     name: str, kinds: Iterable[FaultKind], *, stride: int = 1, offset: int = 0, enforces_leases: bool = True
 ) -> Tally:
-    """Tell one story with each kind of fault at every `stride`-th port call."""
-    scenario, tally = BY_NAME[name], Tally()
-    calls = run(scenario, enforces_leases=enforces_leases).calls
+    """Tell one story with each kind of fault at every `stride`-th point where it means something."""
+    tally = Tally()
     for kind in kinds:
-        for at in range(1 + offset % stride, calls + 1, stride):
+        for fault in list(faults_of(name, kind, enforces_leases=enforces_leases))[offset % stride :: stride]:
             tally.runs[kind.value] += 1
-            fault = Fault(at, kind)
-            violation = _violation(scenario, fault, enforces_leases=enforces_leases)
-            if violation is not None:
-                lease = "" if enforces_leases else ", lease off"
-                tally.violations.append(f"{name} with '{kind}' at call {at}{lease}: {violation}")
+            tally.tell(name, (fault,), enforces_leases=enforces_leases)
     return tally
 
 
-def _violation(scenario: Scenario, fault: Fault, *, enforces_leases: bool) -> str | None:
+def enumerate_pairs(name: str, pairs: Iterable[tuple[Fault, Fault]], *, enforces_leases: bool = True) -> Tally:
+    """Tell one story with two faults at once, for each pair."""
+    tally = Tally()
+    for pair in pairs:
+        tally.runs["pair"] += 1
+        tally.tell(name, pair, enforces_leases=enforces_leases)
+    return tally
+
+
+@cache
+def points_of(name: str, *, enforces_leases: bool = True) -> tuple[Point, ...]:
+    """Give the points of a story without faults; up to its first fault every telling is the same."""
+    return run(BY_NAME[name], enforces_leases=enforces_leases).points
+
+
+def faults_of(name: str, kind: FaultKind, *, enforces_leases: bool = True) -> Iterator[Fault]:
+    """Give every single fault of a kind that makes a difference to a story."""
+    points = points_of(name, enforces_leases=enforces_leases)
+    for index, point in enumerate(points):
+        if applies(kind, point) and not _is_told(kind, points, index):
+            yield Fault(index + 1, kind)
+
+
+def _is_told(kind: FaultKind, points: tuple[Point, ...], index: int) -> bool:
+    """Whether a death is told already by another one that leaves the same world behind.
+
+    A death before a call is the death before the previous call of the same invocation if that one only reads and no time
+    passes between them; and a death after a call is the death before the next one.
+    """
+    if kind is FaultKind.CRASH_BEFORE and index > 0:
+        return points[index - 1].is_followed_by(points[index]) and not points[index - 1].is_write
+    if kind is FaultKind.CRASH_AFTER and index + 1 < len(points):
+        return points[index].is_followed_by(points[index + 1])
+    return False
+
+
+CRASHES = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
+
+
+def crash_pairs(name: str) -> Iterator[tuple[Fault, Fault]]:
+    """Give every pair of deaths of a story: the second one strikes whoever makes up for the first, too."""
+    points = points_of(name)
+    for first in (fault for kind in CRASHES for fault in faults_of(name, kind)):
+        # The story grows by what makes up for the first death: half as long again covers it.
+        for second in range(first.at + 1, len(points) * 3 // 2):
+            yield first, Fault(second, FaultKind.CRASH_BEFORE)
+
+
+def drawn_pairs(name: str, random: Random, count: int) -> Iterator[tuple[Fault, Fault]]:
+    """Draw pairs of faults of any two kinds; together they put clocks no further apart than one of them does."""
+    length = len(points_of(name))
+    singles = [fault for kind in FaultKind for fault in faults_of(name, kind)]
+    for _ in range(count):
+        first, kind = random.choice(singles), random.choice(list(FaultKind))
+        if {first.kind, kind} == {FaultKind.CLOCK_FAST, FaultKind.CLOCK_SLOW}:
+            continue
+        yield first, Fault(min(first.at + 1 + int(random.expovariate(1 / 25)), length * 3 // 2), kind)
+
+
+def violation_of(scenario: Scenario, *faults: Fault, enforces_leases: bool = True) -> str | None:
+    """Tell a story under some faults; give the promise that was broken, or None."""
     try:
-        run(scenario, fault, enforces_leases=enforces_leases)
+        run(scenario, *faults, enforces_leases=enforces_leases)
     except ViolationError as error:
         return str(error)
     return None
 
 
-def _part(job: tuple[str, FaultKind, bool]) -> Tally:
-    name, kind, enforces_leases = job
-    return enumerate_story(name, [kind], enforces_leases=enforces_leases)
-
-
-def everything(*, enforces_leases: bool) -> Iterator[Tally]:
-    """Tell every story with every fault, a part at a time."""
-    jobs = [(name, kind, enforces_leases) for name in BY_NAME for kind in FaultKind]
-    with ProcessPoolExecutor(WORKERS) as pool:
-        yield from pool.map(_part, jobs)
-
-
-def main() -> int:
-    """Print the counts; 1 if a promise was broken."""
-    total, began = Tally(), time.monotonic()
-    for enforces_leases in (True, False):
-        part = Tally()
-        for tally in everything(enforces_leases=enforces_leases):
-            part.add(tally)
-            sys.stdout.write(f"\r{part.runs.total()} runs, {len(part.violations)} violations")
-            sys.stdout.flush()
-        sys.stdout.write(f"\rlease {'on' if enforces_leases else 'off'}: {part.line()}\n")
-        total.add(part)
-    seconds = time.monotonic() - began
-    for violation in total.violations[:50]:
-        sys.stdout.write(f"  {violation}\n")
-    sys.stdout.write(f"{len(BY_NAME)} stories, {total.line()}, {total.runs.total() / seconds:.0f} runs a second\n")
-    return 1 if total.violations else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _said(name: str, faults: Iterable[Fault], *, enforces_leases: bool) -> str:
+    told = " and ".join(f"'{fault.kind}' at point {fault.at}" for fault in faults)
+    return f"{name} with {told}{'' if enforces_leases else ', lease off'}"

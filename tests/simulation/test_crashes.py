@@ -1,18 +1,23 @@
-"""Every story ends well with a crash before and after every port call, and keeps every promise on the way."""
+"""Every story ends well with a fault at any point, and keeps every promise on the way."""
 
 from collections import Counter
 from datetime import UTC, datetime
+from random import Random
 
 import pytest
 
-from flink_controller.testing.scenarios import SCENARIOS
-from flink_controller.testing.simulator import FaultKind
-from tests.simulation.enumerate import BY_NAME, enumerate_story
+from flink_controller.testing.scenarios import BROKEN, SCENARIOS, run
+from flink_controller.testing.simulator import FaultKind, ViolationError
+from tests.simulation.enumerate import BY_NAME, CRASHES, drawn_pairs, enumerate_pairs, enumerate_story, points_of
 
-CRASHES = (FaultKind.CRASH_BEFORE, FaultKind.CRASH_AFTER)
-SUBTLER = (FaultKind.LOSE_ANSWER, FaultKind.OVERTAKE)
-STRIDE = 4
-"""The suite tries a quarter of the subtler faults, another quarter each day; `make simulate` tries all."""
+SUBTLER = tuple(kind for kind in FaultKind if kind not in CRASHES)
+STRIDE = 24
+"""The suite tries this part of the subtler faults, another one each day; `make simulate` tries all."""
+PAIRS = 6
+
+
+def _today() -> int:
+    return datetime.now(UTC).toordinal()
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -21,12 +26,12 @@ def test_a_crash_before_or_after_any_port_call_breaks_no_promise(name: str, coun
 
     counted.update(tally.runs)
     assert tally.violations == []
-    assert tally.runs.total() >= 2 * 40
+    assert len(points_of(name)) >= 40
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_lost_answers_and_overtaken_invocations_break_no_promise(name: str, counted: Counter[str]) -> None:
-    tally = enumerate_story(name, SUBTLER, stride=STRIDE, offset=datetime.now(UTC).day)
+def test_subtler_faults_break_no_promise(name: str, counted: Counter[str]) -> None:
+    tally = enumerate_story(name, SUBTLER, stride=STRIDE, offset=_today())
 
     counted.update(tally.runs)
     assert tally.violations == []
@@ -34,13 +39,27 @@ def test_lost_answers_and_overtaken_invocations_break_no_promise(name: str, coun
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_lease_is_not_what_makes_it_safe(name: str, counted: Counter[str]) -> None:
-    tally = enumerate_story(
-        name, (FaultKind.OVERTAKE, FaultKind.CRASH_AFTER), stride=STRIDE, offset=1, enforces_leases=False
-    )
+    kinds = (FaultKind.OVERTAKE, FaultKind.CRASH_AFTER, FaultKind.LAND_LATE)
+    tally = enumerate_story(name, kinds, stride=STRIDE, offset=_today() + 1, enforces_leases=False)
 
     counted.update({f"{kind}, lease off": runs for kind, runs in tally.runs.items()})
     assert tally.violations == []
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+def test_two_faults_at_once_break_no_promise(name: str, counted: Counter[str]) -> None:
+    random = Random(f"{name}/{_today()}")  # noqa: S311  # replayed by its seed
+    tally = enumerate_pairs(name, drawn_pairs(name, random, PAIRS))
+
+    counted.update(tally.runs)
+    assert tally.violations == []
+
+
 def test_there_are_enough_stories_to_mean_something() -> None:
-    assert len(SCENARIOS) >= 30
+    assert len(SCENARIOS) >= 40
+
+
+@pytest.mark.parametrize("scenario", BROKEN)
+@pytest.mark.xfail(strict=True, raises=ViolationError, reason="not brought to its end yet; belongs in SCENARIOS once it is")
+def test_a_story_that_is_known_to_end_badly(scenario: object) -> None:
+    run(next(found for found in BROKEN if found is scenario))

@@ -419,6 +419,21 @@ class FlinkTwin:
         self._catch_up()
         self._jobs = {job_id: job for job_id, job in self._jobs.items() if not job.state.is_terminal}
 
+    def expire_triggers(self) -> None:
+        """Let the results of ended operations be forgotten, as Flink's cache does after a while."""
+        self._catch_up()
+        self._triggers = {key: found for key, found in self._triggers.items() if isinstance(found.status, TriggerInProgress)}
+
+    def has_ended_jobs(self) -> bool:
+        """Tell whether the list holds a job that has ended."""
+        self._catch_up()
+        return any(job.state.is_terminal for job in self._jobs.values())
+
+    def has_known_triggers(self) -> bool:
+        """Tell whether the result of an ended operation is remembered."""
+        self._catch_up()
+        return any(not isinstance(found.status, TriggerInProgress) for found in self._triggers.values())
+
     def deliver_later(self, submit: Submit, at: datetime) -> None:
         """Let a submit arrive later, as a delayed request does; nobody waits for its answer."""
         self.later(at, lambda: self._receive(submit) if self._is_up else None)

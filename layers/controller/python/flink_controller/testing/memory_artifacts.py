@@ -10,6 +10,7 @@ from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, Verd
 from flink_controller.domain.artifact_head import record
 from flink_controller.domain.errors import NotFoundError
 from flink_controller.ports import ObjectVersion
+from flink_controller.testing.parsed import parsed
 
 
 class MemoryArtifactRecords:
@@ -39,14 +40,14 @@ class MemoryArtifactRecords:
         """Read all versions, oldest upload first."""
         self.reads += 1
         documents = self._versions.get(f"{bucket}/{key}", {}).values()
-        found = [ArtifactVersion.model_validate_json(document) for document in documents]
+        found = [parsed(ArtifactVersion, document) for document in documents]
         return sorted(found, key=lambda version: (version.uploaded_at, version.decided_at, version.version_id))
 
     def record(self, version: ArtifactVersion, *, burst_window: timedelta) -> ArtifactHead:
         """Record a verdict and move the head along."""
         place = f"{version.bucket}/{version.key}"
         stored = self._versions.get(place, {}).get(version.version_id)
-        known = None if stored is None else ArtifactVersion.model_validate_json(stored)
+        known = None if stored is None else parsed(ArtifactVersion, stored)
         head = self._head(place)
         result = record(version, head=head, known=known, burst_window=burst_window)
         if result.version != known or result.head != head:
@@ -57,7 +58,7 @@ class MemoryArtifactRecords:
 
     def _head(self, place: str) -> ArtifactHead | None:
         document = self._heads.get(place)
-        return None if document is None else ArtifactHead.model_validate_json(document)
+        return None if document is None else parsed(ArtifactHead, document)
 
 
 @dataclass(frozen=True)

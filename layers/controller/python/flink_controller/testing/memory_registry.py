@@ -6,6 +6,7 @@ from flink_controller.domain.artifact import TrustedKey
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import RejectedError
 from flink_controller.domain.status import Pause
+from flink_controller.testing.parsed import parsed
 
 
 class MemoryRegistry:
@@ -24,13 +25,13 @@ class MemoryRegistry:
         self.reads += 1
         self._refuse_malformed(f"CLUSTER#{name}")
         document = self._clusters.get(name)
-        return None if document is None else Cluster.model_validate_json(document)
+        return None if document is None else parsed(Cluster, document)
 
     def clusters(self) -> list[Cluster]:
         """Read all well-formed clusters, by name."""
         self.reads += 1
         return [
-            Cluster.model_validate_json(self._clusters[name])
+            parsed(Cluster, self._clusters[name])
             for name in sorted(self._clusters)
             if f"CLUSTER#{name}" not in self._malformed
         ]
@@ -40,26 +41,24 @@ class MemoryRegistry:
         self.reads += 1
         self._refuse_malformed(f"KEY#{key_id}")
         document = self._keys.get(key_id)
-        return None if document is None else TrustedKey.model_validate_json(document)
+        return None if document is None else parsed(TrustedKey, document)
 
     def keys(self) -> list[TrustedKey]:
         """Read all well-formed keys, by id."""
         self.reads += 1
         return [
-            TrustedKey.model_validate_json(self._keys[key_id])
-            for key_id in sorted(self._keys)
-            if f"KEY#{key_id}" not in self._malformed
+            parsed(TrustedKey, self._keys[key_id]) for key_id in sorted(self._keys) if f"KEY#{key_id}" not in self._malformed
         ]
 
     def pauses(self) -> list[Pause]:
         """Read every pause, by scope."""
         self.reads += 1
-        return [Pause.model_validate_json(self._pauses[scope]) for scope in sorted(self._pauses)]
+        return [parsed(Pause, self._pauses[scope]) for scope in sorted(self._pauses)]
 
     def pause_of(self, scopes: Sequence[str]) -> Pause | None:
         """Read the first pause of some scopes."""
         self.reads += 1
-        return next((Pause.model_validate_json(self._pauses[scope]) for scope in scopes if scope in self._pauses), None)
+        return next((parsed(Pause, self._pauses[scope]) for scope in scopes if scope in self._pauses), None)
 
     def put_cluster(self, cluster: Cluster) -> None:
         """Write a cluster."""

@@ -9,6 +9,7 @@ from flink_controller.domain.errors import ControllerError, LeaseTakenError, Sta
 from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, StagedJar, StatusSummary
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
+from flink_controller.testing.parsed import parsed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -100,27 +101,27 @@ class MemoryStatuses:
         """Read a revision."""
         self.reads += 1
         document = self._tables.revisions.get(job_id, {}).get(number)
-        return None if document is None else Revision.model_validate_json(document)
+        return None if document is None else parsed(Revision, document)
 
     def revisions(self, job_id: str) -> list[Revision]:
         """Read all revisions, oldest first."""
         self.reads += 1
         documents = self._tables.revisions.get(job_id, {})
-        return [Revision.model_validate_json(documents[number]) for number in sorted(documents)]
+        return [parsed(Revision, documents[number]) for number in sorted(documents)]
 
     def events(self, job_id: str, limit: int = 100) -> list[Event]:
         """Read the newest events, oldest first."""
         self.reads += 1
         documents = self._tables.events.get(job_id, {})
         newest = sorted(documents)[-limit:] if limit > 0 else []
-        return [Event.model_validate_json(documents[sequence]) for sequence in newest]
+        return [parsed(Event, documents[sequence]) for sequence in newest]
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index, as old as `hold_indexes` made it."""
         self.reads += 1
         records = self._index()
         found = [records[name].summary for name in sorted(records)]
-        return iter([StatusSummary.model_validate_json(summary) for summary in found if summary is not None])
+        return iter([parsed(StatusSummary, summary) for summary in found if summary is not None])
 
     def jobs_naming(self, bucket: str, key: str) -> Iterator[str]:
         """Find jobs by artifact in the index, as old as `hold_indexes` made it."""
@@ -142,7 +143,7 @@ class MemoryStatuses:
         """Read the record of a jar."""
         self.reads += 1
         document = self._tables.jars.get((cluster, sha256))
-        return None if document is None else StagedJar.model_validate_json(document)
+        return None if document is None else parsed(StagedJar, document)
 
     def release_jar(self, cluster: str, sha256: str, job_id: str) -> StagedJar | None:
         """Take a job off a jar's users; give the record back, now deleted, if that was the last."""
@@ -155,7 +156,7 @@ class MemoryStatuses:
         if users:
             return None
         del self._tables.jar_users[place]
-        return StagedJar.model_validate_json(self._tables.jars.pop(place))
+        return parsed(StagedJar, self._tables.jars.pop(place))
 
     def hold_indexes(self) -> None:
         """Let indexes lag: `summaries` and `jobs_naming` answer as of now until `catch_up_indexes`."""
@@ -190,7 +191,7 @@ class MemoryStatuses:
 
 
 def _status(record: _Record) -> JobStatus | None:
-    return None if record.document is None else JobStatus.model_validate_json(record.document)
+    return None if record.document is None else parsed(JobStatus, record.document)
 
 
 def _freed(record: _Record) -> _Record:

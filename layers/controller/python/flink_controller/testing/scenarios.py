@@ -4,20 +4,26 @@ Each scenario changes the world and says where it must settle. `run` tells it un
 must reach the end of the story, and keep every promise on the way.
 """
 
+import hashlib
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
+from flink_controller.domain.actions import Submit
 from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
-from flink_controller.testing.simulator import JOB, Fault, ViolationError, World, spec_item
+from flink_controller.testing.simulator import JOB, Fault, FaultKind, Point, ViolationError, World, jar_bytes, spec_item
 
-PATIENCE = timedelta(minutes=20)
+PATIENCE = timedelta(minutes=30)
 """Virtual time in which a step of a story must settle; the longest waits are leases, the quarantine and backoffs."""
+QUIET = timedelta(minutes=2)
+"""Virtual time for which the end of a story must stay as it is, without a word."""
 
 Settled = Callable[[World], bool]
 Scenario = Callable[[World], Iterator[tuple[str, Settled]]]
@@ -28,25 +34,59 @@ class Told:
     """How a story went."""
 
     calls: int
-    trace: tuple[str, ...]
+    points: tuple[Point, ...]
+    struck: tuple[tuple[int, FaultKind, str], ...] = ()
+    """Faults that made a difference, with their points."""
+
+    @property
+    def trace(self) -> tuple[str, ...]:
+        """The names of the points, in order."""
+        return tuple(point.name for point in self.points)
 
 
-def run(scenario: Scenario, fault: Fault | None = None, *, enforces_leases: bool = True) -> Told:
-    """Tell a story under one fault.
+def run(scenario: Scenario, *faults: Fault | None, enforces_leases: bool = True) -> Told:
+    """Tell a story under some faults.
 
     Raises:
         ViolationError: a promise was broken, or the world did not settle.
     """
-    world = World(fault, enforces_leases=enforces_leases, options=OPTIONS.get(scenario.__name__))
+    planned = [fault for fault in faults if fault is not None]
+    world = World(planned, enforces_leases=enforces_leases, options=OPTIONS.get(scenario.__name__))
+    name, settled = "", _at_once()
     for name, settled in scenario(world):
-        if not world.run_until(settled, PATIENCE):
-            status = world.status
-            waiting = None if status is None else status.waiting
-            raise ViolationError(
-                f"L1: {scenario.__name__} does not reach '{name}': {world.lifecycle}, waiting for {waiting}"
-            )
-        world.check()
-    return Told(world.calls.count, tuple(world.calls.trace))
+        _settle(world, scenario, name, settled)
+    calls = world.calls
+    told = Told(calls.count, tuple(calls.trace), tuple(calls.struck))
+    # Late effects and repairs first; then it must be as it should be, and stay so.
+    if not world.run_until(lambda w: w.is_drained, PATIENCE):
+        raise ViolationError(f"L1: {scenario.__name__} never comes to rest")
+    world.run_for(QUIET)
+    _settle(world, scenario, name, settled)
+    spoken = _spoken(world)
+    world.run_for(QUIET)
+    if not settled(world):
+        raise ViolationError(f"L1: {scenario.__name__} does not stay '{name}': {world.lifecycle}")
+    if _spoken(world) != spoken:
+        raise ViolationError(f"L5: {scenario.__name__} is at rest and goes on telling")
+    for job_id in world.promises.watched:
+        world.promises.check_rest(job_id)
+    return told
+
+
+def _settle(world: World, scenario: Scenario, name: str, settled: Settled) -> None:
+    if not world.run_until(settled, PATIENCE):
+        status = world.status
+        waiting = None if status is None else status.waiting
+        raise ViolationError(f"L1: {scenario.__name__} does not reach '{name}': {world.lifecycle}, waiting for {waiting}")
+
+
+def _at_once() -> Settled:
+    return lambda _: True
+
+
+def _spoken(world: World) -> dict[str, int]:
+    statuses = {job_id: world.status_of(job_id) for job_id in world.promises.watched}
+    return {job_id: 0 if status is None else status.event_counter for job_id, status in statuses.items()}
 
 
 def stable_on(*digests: str) -> Settled:
@@ -105,7 +145,7 @@ def change_without_restart(world: World) -> Iterator[tuple[str, Settled]]:
     world.put(spec_item())
     yield "stable", stable_on(digest)
     world.put(spec_item(labels={"team": "data"}))
-    yield "relabelled", lambda w: stable_on(digest)(w) and _is_up_to_date(w) and len(w.flink.history) == 1
+    yield "relabelled", lambda w: stable_on(digest)(w) and _is_up_to_date(w) and _has_run_on(w)
 
 
 def suspend_and_resume(world: World) -> Iterator[tuple[str, Settled]]:
@@ -199,7 +239,7 @@ def upgrade_refused(world: World) -> Iterator[tuple[str, Settled]]:
     """The new version's main() throws: the old one comes back from the savepoint."""
     yield from first_deploy(world)
     old = world.running_jars[0]
-    world.upload("v2", JobBehaviour(main_throws="no such topic"), bad=True)
+    world.upload("v2", JobBehaviour(main_throws="no such topic"))
     yield "rolled back", is_in(Lifecycle.ROLLED_BACK, old)
     digest = world.upload("v3")
     yield "upgraded", stable_on(digest)
@@ -209,7 +249,7 @@ def upgrade_incompatible(world: World) -> Iterator[tuple[str, Settled]]:
     """State does not map: the job exists as FAILED, and the old one comes back."""
     yield from first_deploy(world)
     old = world.running_jars[0]
-    world.upload("v2", JobBehaviour(state_incompatible=True), bad=True)
+    world.upload("v2", JobBehaviour(state_incompatible=True))
     yield "rolled back", is_in(Lifecycle.ROLLED_BACK, old)
 
 
@@ -217,7 +257,7 @@ def upgrade_never_healthy(world: World) -> Iterator[tuple[str, Settled]]:
     """Tasks never run: rolled back at the deadline."""
     yield from first_deploy(world)
     old = world.running_jars[0]
-    world.upload("v2", JobBehaviour(never_schedules=True), bad=True)
+    world.upload("v2", JobBehaviour(never_schedules=True))
     yield "rolled back", is_in(Lifecycle.ROLLED_BACK, old)
 
 
@@ -225,7 +265,7 @@ def upgrade_crash_loops(world: World) -> Iterator[tuple[str, Settled]]:
     """RUNNING every few seconds, healthy never."""
     yield from first_deploy(world)
     old = world.running_jars[0]
-    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)), bad=True)
+    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)))
     yield "rolled back", is_in(Lifecycle.ROLLED_BACK, old)
 
 
@@ -254,7 +294,7 @@ def cluster_away(world: World) -> Iterator[tuple[str, Settled]]:
     world.put(spec_item())
     yield "stable", stable_on(digest)
     world.flink.kill_jobmanager()
-    yield "seen", lambda w: _condition(w, "ClusterReachable") == "False"
+    yield "seen", lambda w: _condition(w, "ClusterReachable") == "False" or w.is_disturbed
     world.flink.start_jobmanager()
     yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
 
@@ -330,7 +370,7 @@ def savepoint_once(world: World) -> Iterator[tuple[str, Settled]]:
     world.put(spec_item())
     yield "stable", stable_on(digest)
     world.put(spec_item(deployment__savepoint_nonce="a"))
-    yield "saved", lambda w: stable_on(digest)(w) and w.status is not None and w.status.savepoint is not None
+    yield "saved", lambda w: stable_on(digest)(w) and _has_saved(1, w)
 
 
 def invalid_spec_while_running(world: World) -> Iterator[tuple[str, Settled]]:
@@ -350,7 +390,6 @@ def blue_green_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
     old = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(old)
-    world.state_may_be_older = True
     digest = world.upload("v2")
     yield "upgraded", stable_on(digest)
 
@@ -360,9 +399,8 @@ def blue_green_refused(world: World) -> Iterator[tuple[str, Settled]]:
     old = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(old)
-    world.state_may_be_older = True
-    world.upload("v2", JobBehaviour(main_throws="no such topic"), bad=True)
-    yield "refused", lambda w: is_in(Lifecycle.ROLLED_BACK, old)(w) and _flink_starts(w) == 1
+    world.upload("v2", JobBehaviour(main_throws="no such topic"))
+    yield "refused", lambda w: is_in(Lifecycle.ROLLED_BACK, old)(w) and _has_run_on(w)
 
 
 def blue_green_never_healthy(world: World) -> Iterator[tuple[str, Settled]]:
@@ -370,8 +408,7 @@ def blue_green_never_healthy(world: World) -> Iterator[tuple[str, Settled]]:
     old = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(old)
-    world.state_may_be_older = True
-    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)), bad=True)
+    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)))
     yield "refused", is_in(Lifecycle.ROLLED_BACK, old)
 
 
@@ -380,7 +417,6 @@ def blue_green_reverted(world: World) -> Iterator[tuple[str, Settled]]:
     digest = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(digest)
-    world.state_may_be_older = True
     world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "as before", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
@@ -391,7 +427,6 @@ def blue_green_suspended(world: World) -> Iterator[tuple[str, Settled]]:
     digest = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(digest)
-    world.state_may_be_older = True
     world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
     world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"], state="suspended"))
     yield "suspended", is_in(Lifecycle.SUSPENDED)
@@ -404,7 +439,6 @@ def blue_green_jobmanager_lost(world: World) -> Iterator[tuple[str, Settled]]:
     digest = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(digest)
-    world.state_may_be_older = True
     world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
     world.clock.advance(timedelta(seconds=5))
     world.flink.restart_jobmanager()
@@ -416,7 +450,6 @@ def blue_green_deleted(world: World) -> Iterator[tuple[str, Settled]]:
     digest = world.upload("v1")
     world.put(spec_item(deployment__upgrade_mode="blue-green"))
     yield "stable", stable_on(digest)
-    world.state_may_be_older = True
     world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
     world.delete()
     yield "deleted", is_in(Lifecycle.DELETED)
@@ -452,11 +485,154 @@ def cluster_away_for_long(world: World) -> Iterator[tuple[str, Settled]]:
     world.put(spec_item())
     yield "stable", stable_on(digest)
     world.flink.kill_jobmanager()
-    yield "open", lambda w: not _circuit(w).is_closed and _condition(w, "ClusterReachable") == "False"
+    yield "open", lambda w: _is_shut_out(w) or w.is_disturbed
     world.put(spec_item(args=["--two"]))
-    yield "still open", lambda w: _circuit(w).failures > FAILURES_TO_OPEN + 1
+    yield "still open", lambda w: _circuit(w).failures > FAILURES_TO_OPEN + 1 or w.is_disturbed
     world.flink.start_jobmanager()
     yield "back", lambda w: _circuit(w).is_closed and stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def savepoint_twice(world: World) -> Iterator[tuple[str, Settled]]:
+    """Each nonce asks for a savepoint of its own; a job that is lost later comes back from what is newest."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    for number, nonce in enumerate("ab", start=1):
+        world.put(spec_item(deployment__savepoint_nonce=nonce))
+        yield f"saved {nonce}", partial(_has_saved, number)
+    world.clock.advance(timedelta(seconds=25))
+    _cancel_all(world)
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
+
+
+NEIGHBOUR = "neighbour"
+NEIGHBOUR_KEY = "artifacts/neighbour.jar"
+
+
+def two_jobs_one_in_trouble(world: World) -> Iterator[tuple[str, Settled]]:
+    """One job fails at everything; the other is deployed and upgraded as if it were alone."""
+    world.upload("v1", JobBehaviour(fails_after=timedelta(seconds=4), main=timedelta(seconds=10)))
+    world.put(spec_item())
+    first = world.upload("n1", key=NEIGHBOUR_KEY)
+    world.put(spec_item(job_id=NEIGHBOUR, artifact_path=NEIGHBOUR_KEY))
+    yield "both", _neighbour_within(world, timedelta(minutes=5), first)
+    world.put({**spec_item(), "nonsense": True})
+    world.trust_key(is_trusted=False)
+    world.trust_key(is_trusted=True)
+    second = world.upload("n2", key=NEIGHBOUR_KEY)
+    yield "upgraded", _neighbour_within(world, timedelta(minutes=10), second)
+
+
+def last_state_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
+    """Cancelled, slowly, and brought back from the newest checkpoint."""
+    digest = world.upload("v1", JobBehaviour(cancel=timedelta(seconds=20)))
+    world.put(spec_item(deployment__upgrade_mode="last-state"))
+    yield "stable", stable_on(digest)
+    world.put(spec_item(deployment__upgrade_mode="last-state", args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def stateless_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
+    """The spec says that state does not matter."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="stateless"))
+    yield "stable", stable_on(digest)
+    world.put(spec_item(deployment__upgrade_mode="stateless", args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def key_revoked(world: World) -> Iterator[tuple[str, Settled]]:
+    """What runs under a revoked key runs on; once lost it does not come back before the key is trusted again."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.trust_key(is_trusted=False)
+    world.clock.advance(timedelta(seconds=25))
+    world.flink.restart_jobmanager()
+    yield "waiting", lambda w: w.running_jars == [] and _waits_for(w, "KeyRevoked")
+    world.trust_key(is_trusted=True)
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
+
+
+def object_overwritten_while_away(world: World) -> Iterator[tuple[str, Settled]]:
+    """Somebody puts unsigned bytes under the key before a lost job comes back: the pinned version is what runs."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.clock.advance(timedelta(seconds=25))
+    world.overwrite()
+    world.flink.restart_jobmanager()
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
+
+
+def suspended_with_a_leftover(world: World) -> Iterator[tuple[str, Settled]]:
+    """An old attempt is posted again by hand while the job is suspended: it is ended, and what it wrote is not lost."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    world.put(spec_item(args=["--two"], state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    _post_by_hand(world, digest, attempt=1)
+    yield "ended", lambda w: is_in(Lifecycle.SUSPENDED)(w) and _is_told(w, "LeftoverFound")
+
+
+def record_older_than_the_cluster(world: World) -> Iterator[tuple[str, Settled]]:
+    """The state table comes back from a backup: a job with a number that was never recorded is left alone."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    backup = world.statuses.backup()
+    world.put(spec_item(args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    world.statuses.restore(backup)
+    world.promises.forget_record(JOB)
+    yield "blocked", lambda w: _waits_for(w, "AttemptAhead") and w.running_jars == [digest]
+
+
+def moved_to_another_cluster(world: World) -> Iterator[tuple[str, Settled]]:
+    """Stopped on one cluster, and started from its savepoint on the other."""
+    world.add_cluster("other")
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(cluster="other"))
+    yield "moved", lambda w: stable_on(digest)(w) and len(w.twins["other"].live_copies()) == 1
+
+
+def cluster_away_and_told_once(world: World) -> Iterator[tuple[str, Settled]]:
+    """Many looks without an answer: said once."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.kill_jobmanager(timedelta(minutes=8))
+    world.run_for(timedelta(minutes=6))
+    if not world.calls.struck and _count(world, "ClusterUnreachable") != 1:
+        raise ViolationError(f"L5: ClusterUnreachable was told {_count(world, 'ClusterUnreachable')} times")
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
+
+
+def delete_while_the_cluster_is_away(world: World) -> Iterator[tuple[str, Settled]]:
+    """A delete takes as long as it takes, and then nothing is left."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.kill_jobmanager(timedelta(minutes=5))
+    world.delete()
+    yield "deleted", is_in(Lifecycle.DELETED)
+
+
+def state_storage_away(world: World) -> Iterator[tuple[str, Settled]]:
+    """A lost job's state cannot be listed for a while: it waits, and does not begin from nothing."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.clock.advance(timedelta(seconds=25))
+    world.outage("storage", timedelta(minutes=8))
+    world.flink.restart_jobmanager()
+    yield "blocked", lambda w: _waits_for(w, "StateUnknown") or w.calls.struck != []
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -490,6 +666,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     bounded_job,
     restart_once,
     savepoint_once,
+    savepoint_twice,
     invalid_spec_while_running,
     blue_green_upgrade,
     blue_green_refused,
@@ -501,14 +678,150 @@ SCENARIOS: tuple[Scenario, ...] = (
     paused_before_upgrade,
     paused_then_deleted,
     cluster_away_for_long,
+    two_jobs_one_in_trouble,
+    last_state_upgrade,
+    stateless_upgrade,
+    key_revoked,
+    object_overwritten_while_away,
+    suspended_with_a_leftover,
+    record_older_than_the_cluster,
+    moved_to_another_cluster,
+    cluster_away_and_told_once,
+    delete_while_the_cluster_is_away,
+    state_storage_away,
 )
 """Every story; each is told with a fault at every port call."""
+
+
+# Stories that do not end well yet
+
+
+def upgrade_of_what_never_ran(world: World) -> Iterator[tuple[str, Settled]]:
+    """The first version never gets a task; its correction replaces it."""
+    world.upload("v1", JobBehaviour(never_schedules=True))
+    world.put(spec_item())
+    yield "deployed", is_in(Lifecycle.DEPLOYED, *world.running_jars)
+    digest = world.upload("v2")
+    yield "upgraded", stable_on(digest)
+
+
+def delete_of_what_never_ran(world: World) -> Iterator[tuple[str, Settled]]:
+    """An upgrade cannot stop a job that never got a task; the delete that follows ends it all the same."""
+    world.upload("v1", JobBehaviour(never_schedules=True))
+    world.put(spec_item())
+    yield "deployed", is_in(Lifecycle.DEPLOYED, *world.running_jars)
+    world.put(spec_item(args=["--two"]))
+    world.delete()
+    yield "deleted", is_in(Lifecycle.DELETED)
+
+
+def correction_during_a_refusal(world: World) -> Iterator[tuple[str, Settled]]:
+    """A version cannot take over its state, and is corrected before anybody saw that: the correction is what counts."""
+    world.upload("v1", JobBehaviour(state_incompatible=True))
+    world.put(spec_item())
+    yield "stable", lambda w: w.lifecycle is Lifecycle.STABLE
+    world.strike("submit", FaultKind.CRASH_AFTER)
+    world.put(spec_item(args=["--two"]))
+    digest = world.upload("v2")
+    yield "corrected", stable_on(digest)
+
+
+def new_spec_as_the_job_ends(world: World) -> Iterator[tuple[str, Settled]]:
+    """A bounded job ends by itself just as its spec changes: the new revision runs too."""
+    world.upload("v1", JobBehaviour(finishes_after=timedelta(seconds=50)))
+    world.put(spec_item())
+    yield "stable", lambda w: w.lifecycle is Lifecycle.STABLE
+    world.clock.advance(timedelta(seconds=40))
+    world.put(spec_item(args=["--two"]))
+    yield "both ran", lambda w: w.lifecycle is Lifecycle.COMPLETED and _is_up_to_date(w)
+
+
+def bounded_job_forgotten(world: World) -> Iterator[tuple[str, Settled]]:
+    """A bounded job ended, and Flink forgot it before anybody looked: it is not begun again from nothing."""
+    world.upload("v1", JobBehaviour(finishes_after=timedelta(seconds=50)))
+    world.put(spec_item())
+    yield "stable", lambda w: w.lifecycle is Lifecycle.STABLE
+    world.clock.advance(timedelta(seconds=40))
+    world.flink.forget_terminal()
+    yield "at rest", lambda w: w.running_jars == [] and w.status is not None and w.status.attempt is not None
+
+
+def rollback_to_what_has_ended(world: World) -> Iterator[tuple[str, Settled]]:
+    """A completed job's next version fails: there is nothing to go back to, and the first is not run again."""
+    first = world.upload("v1", JobBehaviour(finishes_after=timedelta(seconds=50)))
+    world.put(spec_item())
+    yield "completed", is_in(Lifecycle.COMPLETED)
+    world.upload("v2", JobBehaviour(fails_after=timedelta(seconds=4)))
+    yield "refused", lambda w: _condition(w, "RevisionHealthy") == "False"
+    world.run_for(timedelta(minutes=5))
+    if [start.jar_sha256 for start in world.flink.history].count(first) > 1:
+        raise ViolationError("S3: a job that had completed was run again from nothing")
+
+
+def savepoint_lost(world: World) -> Iterator[tuple[str, Settled]]:
+    """The JobManager is lost while a savepoint is taken: that is said, or it is taken again."""
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(deployment__savepoint_nonce="a"))
+    world.flink.restart_jobmanager()
+    yield "told", lambda w: stable_on(digest)(w) and _has_saved(1, w)
+
+
+def good_revision_while_nobody_looks(world: World) -> Iterator[tuple[str, Settled]]:
+    """An upgrade runs well, and the cluster's interface is away until its deadline is over: no reason to roll back."""
+    yield from first_deploy(world)
+    digest = world.upload("v2", JobBehaviour(schedule=timedelta(seconds=20)))
+    world.run_until(lambda w: w.running_jars == [digest], PATIENCE)
+    world.outage("flink[default]", timedelta(minutes=5))
+    yield "upgraded", stable_on(digest)
+
+
+def stateless_start_taken_back(world: World) -> Iterator[tuple[str, Settled]]:
+    """A start without state is taken back before it ran: the state is still there for the next one."""
+    digest = world.upload("v1", JobBehaviour(main=timedelta(seconds=40)))
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(deployment__upgrade_mode="stateless", args=["--two"]))
+    world.put(spec_item(state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    world.put(spec_item())
+    yield "back", stable_on(digest)
+
+
+def upload_that_no_index_names(world: World) -> Iterator[tuple[str, Settled]]:
+    """An artifact is uploaded while the index does not show its job yet: found all the same, if late."""
+    yield from first_deploy(world)
+    world.statuses._indexed = {}  # noqa: SLF001  # an index that knows nobody yet
+    digest = world.upload("v2")
+    world.statuses.catch_up_indexes()
+    yield "upgraded", stable_on(digest)
+
+
+BROKEN: tuple[Scenario, ...] = (
+    upgrade_of_what_never_ran,
+    delete_of_what_never_ran,
+    correction_during_a_refusal,
+    new_spec_as_the_job_ends,
+    bounded_job_forgotten,
+    rollback_to_what_has_ended,
+    savepoint_lost,
+    good_revision_while_nobody_looks,
+    stateless_start_taken_back,
+    upload_that_no_index_names,
+)
+"""Stories that the controller does not bring to their end; each moves up to `SCENARIOS` with its correction."""
 
 OPTIONS: Mapping[str, TwinOptions] = {jobmanager_restarts_with_kept_jars.__name__: TwinOptions(keeps_jars=True)}
 
 
 def _attempt(world: World) -> int:
     return 0 if world.status is None else world.status.attempt_counter
+
+
+def _has_run_on(world: World) -> bool:
+    """Whether the first attempt was never replaced, unless its JobManager was."""
+    return len({start.flink_job_id for start in world.flink.history}) == 1 or world.is_disturbed
 
 
 def _is_up_to_date(world: World) -> bool:
@@ -519,8 +832,62 @@ def _is_up_to_date(world: World) -> bool:
     return status.observed_spec_hash == hash_item(item) and status.attempt.revision == status.desired.number
 
 
-def _flink_starts(world: World) -> int:
-    return len([start for start in world.flink.history if start.jar_sha256 != world.burn_digest])
+def _has_saved(number: int, world: World) -> bool:
+    told = world.promises.told(JOB, lambda told: told in {"SavepointCompleted", "SavepointFailed"}).total()
+    return told >= number or world.is_disturbed
+
+
+def _is_told(world: World, reason: str) -> bool:
+    return any(told == reason for told, _ in world.promises.told(JOB))
+
+
+def _count(world: World, reason: str) -> int:
+    return world.promises.told(JOB, lambda told: told == reason).total()
+
+
+def _waits_for(world: World, reason: str) -> bool:
+    return world.status is not None and world.status.waiting is not None and world.status.waiting[0] == reason
+
+
+def _neighbour_within(world: World, patience: timedelta, digest: str) -> Settled:
+    """Settled: the neighbour is stable on these bytes, and was in good time."""
+    until = world.clock.now() + patience
+
+    def settled(now: World) -> bool:
+        status = now.status_of(NEIGHBOUR)
+        is_there = now.lifecycle_of(NEIGHBOUR) is Lifecycle.STABLE and now.running_jars_of(NEIGHBOUR) == [digest]
+        if not is_there and not now.calls.struck and now.clock.now() > until:
+            waiting = None if status is None else status.waiting
+            raise ViolationError(
+                f"L2: the neighbour is not stable in time: {now.lifecycle_of(NEIGHBOUR)}, waiting for {waiting}"
+            )
+        return is_there
+
+    return settled
+
+
+def _post_by_hand(world: World, digest: str, *, attempt: int) -> None:
+    """Post an old attempt's id to a JobManager that does not know it any more, from the newest state."""
+    assert world.status is not None
+    assert world.status.handover is not None
+    job_id = f"{world.promises.tag_of(JOB)}{attempt:016x}"
+    world.flink.restart_jobmanager()
+    world.promises.by_hand.add(job_id)
+    content = jar_bytes("v1")
+    assert hashlib.sha256(content).hexdigest() == digest
+    jar_id = world.flink.upload_jar("by-hand.jar", io.BytesIO(content), len(content))
+    world.flink.submit(
+        Submit(
+            flink_job_id=job_id,
+            jar_id=jar_id,
+            entry_class=None,
+            args=(),
+            parallelism=1,
+            restore_from=world.status.handover.path,
+            allow_non_restored_state=False,
+            configuration={"pipeline.name": JOB},
+        )
+    )
 
 
 def _condition(world: World, type_: str) -> str | None:
@@ -528,16 +895,15 @@ def _condition(world: World, type_: str) -> str | None:
     return None if found is None else found.status
 
 
-def _waits_for(world: World, reason: str) -> bool:
-    status = world.status
-    return status is not None and status.waiting is not None and status.waiting[0] == reason
-
-
 def _circuit(world: World) -> Circuit:
     return world.circuits.read("default").circuit
 
 
+def _is_shut_out(world: World) -> bool:
+    return not _circuit(world).is_closed and _condition(world, "ClusterReachable") == "False"
+
+
 def _cancel_all(world: World) -> None:
-    for job in world.flink.jobs():
+    for job in world.flink.jobs() if world.flink.is_up else ():
         if not job.state.is_terminal:
             world.flink.cancel(job.flink_job_id)

@@ -1,0 +1,376 @@
+"""What the controller promises, checked against what really runs and what is really stored.
+
+Nothing here trusts the controller's own view. Which copies live, whose state each one started from and what was ever
+written comes from the twins; what was recorded, from the conditional writes that succeeded. Only the meaning of a start
+(which revision an attempt belongs to, and whether that one had been proven) is taken from the record, because nowhere
+else is it said.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flink_controller.domain.actions import Submit
+from flink_controller.domain.learning import BURN_JOB_NAME
+from flink_controller.domain.names import tag
+from flink_controller.domain.spec import UpgradeMode
+from flink_controller.domain.status import AttemptPhase, JobStatus, LaneRole
+from flink_controller.ports import Held
+from flink_controller.testing.flink_twin import FlinkTwin, Start
+from flink_controller.testing.memory_artifacts import MemoryArtifactRecords
+from flink_controller.testing.memory_statuses import MemoryStatuses
+from flink_controller.testing.storage_twin import Snapshot, StorageTwin
+
+COUNTERS = ("attempt_counter", "operation_counter", "revision_counter", "event_counter")
+SAME_EVENTS = 60
+"""How often one and the same thing may be told; backoffs and deadlines keep every loop far below."""
+
+
+class ViolationError(AssertionError):
+    """A promise was broken; the message begins with its name."""
+
+
+@dataclass
+class _Job:
+    """What is known of a job beside its status."""
+
+    job_id: str
+    bucket: str
+    key: str
+    tag: str
+    revisions: dict[str, list[int]] = field(default_factory=dict)
+    """By Flink job id: the revisions that an attempt was recorded under, the last one last."""
+    proven: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+    completed: set[str] = field(default_factory=set)
+    """Flink job ids whose end was recorded as the job's own."""
+    intents: set[str] = field(default_factory=set)
+    triggers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    lanes: list[frozenset[str]] = field(default_factory=list)
+    """Pairs of Flink job ids that one recorded intent names together: the two lanes of a blue-green upgrade."""
+    candidates: set[str] = field(default_factory=set)
+    """Flink job ids of green attempts that have not taken over."""
+    needed: frozenset[str] = frozenset()
+    """Savepoints and checkpoints that the record still points at."""
+
+
+class Promises:
+    """Checks S1 to S6, S9, S10 and S12 while a run goes on, and L3 and L5 where it rests.
+
+    Args:
+        controller_id: part of every identity.
+        twins: the clusters, by name; may grow.
+        storage: where state lies.
+        statuses: the controller's record.
+        records: what was admitted.
+        burn_digest: of the jar that only uses up ids.
+    """
+
+    def __init__(
+        self,
+        controller_id: str,
+        twins: Mapping[str, FlinkTwin],
+        storage: StorageTwin,
+        statuses: MemoryStatuses,
+        records: MemoryArtifactRecords,
+        burn_digest: str,
+    ) -> None:
+        self._controller_id, self._burn_digest = controller_id, burn_digest
+        self._twins, self._storage, self._statuses, self._records = twins, storage, statuses, records
+        self._jobs: dict[str, _Job] = {}
+        self._starts: list[Start] = []
+        self._seen_starts: Counter[str] = Counter()
+        self._seen_overlaps: Counter[str] = Counter()
+        self._seen_deleted = 0
+        self.bounded: set[str] = set()
+        """Digests of jars that end by themselves."""
+        self.by_hand: set[str] = set()
+        """Flink job ids that somebody posted past the controller."""
+        self.is_key_distrusted_since: datetime | None = None
+
+    def watch(self, job_id: str, bucket: str, key: str) -> None:
+        """Hold a job to the promises."""
+        self._jobs.setdefault(job_id, _Job(job_id, bucket, key, tag(self._controller_id, job_id)))
+
+    @property
+    def watched(self) -> list[str]:
+        """The jobs that are held to the promises."""
+        return list(self._jobs)
+
+    def tag_of(self, job_id: str) -> str:
+        """Give the mark of a job's copies on Flink."""
+        return self._jobs[job_id].tag
+
+    def forget_record(self, job_id: str) -> None:
+        """Stop expecting counters to grow from where they were: an operator restored an older table."""
+        found = self._jobs[job_id]
+        found.triggers.clear()
+
+    # What is recorded
+
+    def before_commit(self, job_id: str) -> tuple[int, int] | None:
+        """Remember fence and version of the stored item."""
+        record = self._statuses._tables.records.get(job_id)  # noqa: SLF001  # ground truth of the twin
+        return None if record is None else (record.fence, record.version)
+
+    def committed(self, held: Held, before: tuple[int, int] | None, known: JobStatus | None, status: JobStatus) -> None:
+        """Check a write that succeeded against what it replaced: S5 and S6."""
+        if before != (held.fence, held.version):
+            raise ViolationError(
+                f"S6: {held.job_id} was written under fence and version {held.fence, held.version}; stored were {before}"
+            )
+        for counter in COUNTERS:
+            old, new = 0 if known is None else getattr(known, counter), getattr(status, counter)
+            if new < old:
+                raise ViolationError(f"S5: {counter} goes back from {old} to {new}")
+        job = self._jobs.get(held.job_id)
+        if job is not None:
+            self._learn(job, status)
+
+    def acquired(self, held: Held, before: tuple[int, int] | None) -> None:
+        """Check a lease that was taken: its fence is new."""
+        if before is not None and held.fence <= before[0]:
+            raise ViolationError(f"S5: the fence does not grow: {held.fence} after {before[0]}")
+
+    def _learn(self, job: _Job, status: JobStatus) -> None:
+        job.intents.update(_intents_of(status))
+        for operation in (status.operation, status.leftover):
+            if operation is None or not operation.trigger_id:
+                continue
+            identity = (str(operation.kind), operation.sequence)
+            if job.triggers.setdefault(operation.trigger_id, identity) != identity:
+                raise ViolationError(
+                    f"S5: trigger {operation.trigger_id} is used again: {job.triggers[operation.trigger_id]}, then {identity}"
+                )
+        attempt, second, handover = status.attempt, status.second, status.handover
+        for found in (attempt, None if second is None else second.attempt):
+            if found is not None:
+                numbers = job.revisions.setdefault(found.flink_job_id, [])
+                if found.revision not in numbers:
+                    numbers.append(found.revision)
+        if attempt is not None and handover is not None and handover.is_end and handover.of_attempt == attempt.number:
+            self._check_end(attempt.flink_job_id)
+            job.completed.add(attempt.flink_job_id)
+        if attempt is not None and second is not None:
+            job.lanes.append(frozenset({attempt.flink_job_id, second.attempt.flink_job_id}))
+            if second.role is LaneRole.GREEN:
+                job.candidates.add(second.attempt.flink_job_id)
+            else:
+                job.candidates.discard(attempt.flink_job_id)
+        if status.stable is not None:
+            job.proven.add(status.stable.number)
+        if status.refused is not None:
+            job.refused.add(status.refused.number)
+        job.needed = frozenset(_needed_by(status))
+
+    def _check_end(self, flink_job_id: str) -> None:
+        """A job whose artifact never ends by itself did not complete."""
+        ran = [start for start in self._real_starts() if start.flink_job_id == flink_job_id]
+        if ran and ran[-1].jar_sha256 not in self.bounded:
+            raise ViolationError(f"S3: {flink_job_id} was taken for completed, and its state for not needed any more")
+
+    # What is asked of Flink
+
+    def before_effect(self, method: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """S9: an effect carries an identity that was recorded before. S4: it claims no state for itself."""
+        submit = args[0] if args and isinstance(args[0], Submit) else None
+        if submit is None:
+            identity = f"{method}:{kwargs.get('trigger_id') or args[0]}"
+        elif submit.configuration.get("pipeline.name") == BURN_JOB_NAME:
+            identity = f"burn:{submit.flink_job_id}"
+        else:
+            identity = f"submit:{submit.flink_job_id}:{submit.restore_from}"
+        if not any(identity in job.intents for job in self._jobs.values()):
+            raise ViolationError(f"S9: {identity} was not recorded before it was asked for")
+        if submit is not None and any(
+            "claim" in key and value != "NO_CLAIM" for key, value in submit.configuration.items() if "restore" in key
+        ):
+            raise ViolationError("S4: a submit claims the state it starts from")
+
+    def check_trust(self, submit: Submit, looked_since: datetime) -> None:
+        """S2: nothing is submitted by a look that began after its key was revoked."""
+        is_burn = submit.configuration.get("pipeline.name") == BURN_JOB_NAME
+        since = self.is_key_distrusted_since
+        if since is not None and since < looked_since and not is_burn:
+            raise ViolationError(f"S2: {submit.flink_job_id} was submitted after the key was revoked")
+
+    # What really runs
+
+    def check(self) -> None:
+        """Check S1, S2, S3, S4 and S10 against ground truth."""
+        for job in self._jobs.values():
+            alive = self.alive(job.job_id)
+            if len(alive) > 1 and not _are_lanes(job, alive):
+                raise ViolationError(f"S1: {len(alive)} live copies: {alive}")
+        for name, twin in self._twins.items():
+            for overlap in twin.overlaps[self._seen_overlaps[name] :]:
+                copies = [overlap.flink_job_id, *overlap.others]
+                if not any(_are_lanes(job, copies) for job in self._jobs.values()):
+                    raise ViolationError(f"S1: {overlap}")
+            self._seen_overlaps[name] = len(twin.overlaps)
+            history = twin.history
+            for start in history[self._seen_starts[name] :]:
+                self._started(start)
+            self._seen_starts[name] = len(history)
+        self._check_deleted()
+
+    def alive(self, job_id: str) -> list[str]:
+        """List the copies of a job that really run or will run."""
+        return [copy for twin in self._twins.values() for copy in twin.live_copies(self._jobs[job_id].tag)]
+
+    def _check_deleted(self) -> None:
+        """S4: what the record still points at is there."""
+        deleted = self._storage.deleted
+        if len(deleted) == self._seen_deleted:
+            return
+        for path in list(deleted)[self._seen_deleted :]:
+            for job in self._jobs.values():
+                if path in job.needed and path not in self._storage.snapshots:
+                    raise ViolationError(f"S4: {path} was deleted; {job.job_id} still needs it")
+        self._seen_deleted = len(deleted)
+
+    def _started(self, start: Start) -> None:
+        job = next((found for found in self._jobs.values() if start.flink_job_id.startswith(found.tag)), None)
+        if job is None or start.jar_sha256 == self._burn_digest:
+            return
+        earlier = [found for found in self._starts if found.flink_job_id.startswith(job.tag)]
+        self._starts.append(start)
+        if start.is_restart or start.flink_job_id in self.by_hand:
+            return
+        versions = self._records.versions(job.bucket, job.key)
+        if start.jar_sha256 not in {version.sha256 for version in versions if version.artifact is not None}:
+            raise ViolationError(f"S2: {start.jar_sha256[:12]} was started and never admitted")
+        origin = self._snapshot(start.restored_from)
+        if origin is not None and not origin.flink_job_id.startswith(job.tag):
+            raise ViolationError(f"S10: {start.flink_job_id} started from {start.restored_from}, another job's state")
+        if origin is not None and origin.flink_job_id in job.candidates:
+            raise ViolationError(
+                f"S3: {start.flink_job_id} started from what {origin.flink_job_id} wrote, which never took over"
+            )
+        main = [found for found in earlier if found.flink_job_id not in job.candidates]
+        if not main or self._is_stateless(job, start) or main[-1].flink_job_id in job.completed:
+            return
+        if start.flink_job_id in job.candidates:
+            # Blue goes on meanwhile; green starts from a savepoint that blue wrote.
+            if origin is None or not origin.is_savepoint or origin.flink_job_id != main[-1].flink_job_id:
+                raise ViolationError(
+                    f"S3: green {start.flink_job_id} started from {start.restored_from}, no savepoint of blue"
+                )
+            return
+        self._check_state(job, start, main[-1], main)
+
+    def _check_state(self, job: _Job, start: Start, before: Start, earlier: list[Start]) -> None:
+        """S3: a start goes on from its predecessor's newest state; a way back, from the newest that was proven good."""
+        number = self._revision(job, start)
+        good = [found for found in earlier if {number, *job.proven} & set(job.revisions.get(found.flink_job_id, []))]
+        newest, newest_good = self._newest(before, start), self._newest(good[-1], start) if good else None
+        is_back = number < self._revision(job, before)
+        is_failed = not self._is_good(job, before, number) and self._revision(job, before) in job.refused
+        if is_back:
+            _require(start, newest_good)
+            writer = self._snapshot(start.restored_from)
+            numbers = set() if writer is None else set(job.revisions.get(writer.flink_job_id, []))
+            if numbers and not numbers & {number, *job.proven}:
+                raise ViolationError(f"S3: {start.flink_job_id} went back, and started from what revision {numbers} wrote")
+        elif is_failed:
+            # Where a newer spec takes over from a revision that was refused, either line of state is a predecessor's.
+            _require(start, min((newest, newest_good), key=lambda found: -1 if found is None else found.progress))
+        else:
+            _require(start, newest)
+
+    def _is_good(self, job: _Job, found: Start, number: int) -> bool:
+        return bool({number, *job.proven} & set(job.revisions.get(found.flink_job_id, [])))
+
+    def _revision(self, job: _Job, start: Start) -> int:
+        numbers = job.revisions.get(start.flink_job_id, [0])
+        return numbers[-1]
+
+    def _newest(self, of: Start, before: Start) -> Snapshot | None:
+        """Give the newest state that a copy has written, or else what it had begun with."""
+        written = [
+            found
+            for found in (*self._storage.snapshots.values(), *self._storage.deleted.values())
+            if found.flink_job_id == of.flink_job_id and found.completed_at <= before.at
+        ]
+        own = max(written, key=lambda found: found.progress, default=None)
+        return own if own is not None else self._snapshot(of.restored_from)
+
+    def _snapshot(self, path: str | None) -> Snapshot | None:
+        return None if path is None else self._storage.snapshots.get(path) or self._storage.deleted.get(path)
+
+    def _is_stateless(self, job: _Job, start: Start) -> bool:
+        revision = self._statuses.revision(job.job_id, self._revision(job, start))
+        deployment = {} if revision is None else revision.spec.get("deployment") or {}
+        return deployment.get("upgrade_mode") == UpgradeMode.STATELESS
+
+    def _real_starts(self) -> Iterator[Start]:
+        for twin in self._twins.values():
+            yield from (start for start in twin.history if start.jar_sha256 != self._burn_digest)
+
+    # Where a run rests
+
+    def check_rest(self, job_id: str) -> None:
+        """L3: no outcome is open any more. L5: nothing was told over and over."""
+        status = self._statuses.read(job_id)
+        if status is None:
+            return
+        attempt = status.attempt
+        if attempt is not None and attempt.phase in {AttemptPhase.SUBMITTING, AttemptPhase.BURNING}:
+            raise ViolationError(f"L3: {attempt.flink_job_id} is still {attempt.phase}")
+        if status.second is not None:
+            raise ViolationError(f"L3: {status.second.attempt.flink_job_id} is still beside the main lane")
+        if status.operation is not None:
+            raise ViolationError(f"L3: {status.operation.kind} for {status.operation.purpose} is still open")
+        for (reason, message), count in self.told(job_id).items():
+            if count > SAME_EVENTS:
+                raise ViolationError(f"L5: '{reason}: {message}' was told {count} times")
+
+    def told(self, job_id: str, where: Callable[[str], bool] = bool) -> Counter[tuple[str, str]]:
+        """Count what was told of a job, by reason and message, for reasons that pass a test."""
+        found: Counter[tuple[str, str]] = Counter()
+        for event in self._statuses.events(job_id, limit=10_000):
+            if where(event.reason):
+                found[event.reason, event.message] += event.count
+        return found
+
+
+def _are_lanes(job: _Job, copies: list[str]) -> bool:
+    """Whether copies are the two lanes of one job, named together by a recorded intent."""
+    return len(copies) == len(set(copies)) and any(set(copies) <= lanes for lanes in job.lanes)
+
+
+def _require(start: Start, state: Snapshot | None) -> None:
+    if state is None:
+        return
+    if start.restored_from is None or start.progress < state.progress:
+        raise ViolationError(
+            f"S3: {start.flink_job_id} started at {start.progress} from {start.restored_from}; {state.path} holds"
+            f" {state.progress}"
+        )
+
+
+def _intents_of(status: JobStatus) -> Iterator[str]:
+    second = status.second
+    for attempt in (status.attempt, None if second is None else second.attempt):
+        if attempt is not None:
+            yield f"submit:{attempt.flink_job_id}:{attempt.restore_from}"
+            if attempt.phase is AttemptPhase.BURNING:
+                yield f"burn:{attempt.flink_job_id}"
+    if second is not None and second.cancel_requested_at is not None:
+        yield f"cancel:{second.attempt.flink_job_id}"
+    for operation in (status.operation, status.leftover):
+        if operation is not None:
+            yield f"{operation.kind}:{operation.trigger_id}"
+            yield f"{operation.kind}:{operation.flink_job_id}"
+
+
+def _needed_by(status: JobStatus) -> Iterator[str]:
+    attempt, handover = status.attempt, status.handover
+    if handover is not None and handover.path is not None and attempt is not None and handover.of_attempt == attempt.number:
+        yield handover.path
+    if attempt is not None and not attempt.is_dead and attempt.restore_from is not None:
+        yield attempt.restore_from
+    yield from filter(None, (status.stable_state, status.green_state))
+    if status.savepoint is not None:
+        yield status.savepoint.path
