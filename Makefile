@@ -50,8 +50,8 @@ matrix: setup  ## everything that touches Flink, on 2.3 and on 1.20
 	FLINK_VERSION=2.3.0 $(BIN)/pytest $(OUTSIDE)
 	FLINK_VERSION=1.20.5 $(BIN)/pytest $(OUTSIDE)
 
-simulate: setup  ## every crash point of every story, with and without the lease
-	$(BIN)/python -m tests.simulation.enumerate
+simulate: setup  ## every fault at every point of every story, pairs, random worlds, mutants: make simulate SECONDS=600
+	$(BIN)/python -m tests.simulation.simulate --seconds $(or $(SECONDS),600)
 
 bench: setup  ## latency and downtime beside raw REST calls and the flink command, in one run
 	$(BIN)/python -m tests.bench.latency
