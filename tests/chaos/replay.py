@@ -1,8 +1,8 @@
 """Kill the reconciling process at the n-th port call, over and over, on the AWS emulator and a real Flink.
 
-Each replay changes a job (deploy, upgrade, suspend and resume, restart, delete and rewrite), forks a process that looks
-at it and dies by SIGKILL at its n-th port call, and lets later processes bring the job where its spec says. A job that
-writes a line per record shows what really happened: whether two copies were ever alive, and whether any count was lost.
+Each replay changes a job (`KINDS`) and forks processes that look at it, of which one dies by SIGKILL at the n-th port call
+since the change; later ones bring the job where its spec says. A job that writes a line per record shows what really
+happened: whether two copies were ever alive, and whether any count was lost.
 
 `python -m tests.chaos.replay --replays 200` prints the counts; the suite runs a few.
 """
@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +40,27 @@ QUICK_LEASE = timedelta(seconds=1)
 SETTLE_S = 120.0
 """Longest time for a job to get where its spec says after a crash."""
 ARTIFACTS = ("v1", "v2")
+KINDS = (
+    "upgrade by spec",
+    "upgrade by artifact",
+    "suspend",
+    "blue-green",
+    "rollback after a failure",
+    "last-state",
+    "delete",
+    "restart",
+    "rollback of a refused submit",
+)
+"""Changes in the order in which a job meets them. `suspend` and `delete` are followed by their way back."""
+THEN = {"suspend": "resume", "delete": "rewrite"}
+LONGEST = 61
+"""Half-calls of a change, before and after each port call, among which one is struck; prime to the steps between them."""
+BEATS_PER_S = 100
+KEYS = 4
+STALE = BEATS_PER_S // KEYS * 10
+"""Counts of one key in ten seconds. A copy may repeat what came after a checkpoint, which is taken twice a second."""
+BLUE_GREEN, FAILING = "blue-green", "failing"
+"""What copies of a blue-green upgrade, and of a revision that must be refused, write in place of their version."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class Replays:
     struck: Counter[str] = field(default_factory=Counter)
     """Port call at which the process died."""
     missed: int = 0
-    """Replays whose look ended before its n-th call."""
+    """Replays in which the job was where it should be before the n-th call."""
     faults: list[str] = field(default_factory=list)
 
     def add(self, other: "Replays") -> None:
@@ -94,19 +114,21 @@ class Driver:
         self.key = f"artifacts/{job_id}.jar"
         self._turn = 0
 
-    def spec(self, **changes: Any) -> dict[str, Any]:
-        """Give the job's spec item."""
+    def spec(self, *args: str, state: str = "running", **deployment: Any) -> dict[str, Any]:
+        """Give the job's spec item, another one each turn."""
+        beats = ("--rate", str(BEATS_PER_S), "--keys", str(KEYS), "--beats", str(self.ground.beats / self.job_id))
         return {
             "job_id": self.job_id,
             "job_type": "stream",
+            "state": state,
             "artifact_path": self.key,
-            "args": ["--rate", "100", "--beats", str(self.ground.beats / self.job_id), "--turn", str(self._turn)],
+            "args": [*beats, "--turn", str(self._turn), *args],
             "deployment": {
                 "checkpoint_interval": 500,
                 "rollback": {"stabilization_seconds": 1, "deadline_seconds": 100},
                 "on_failure": {"backoff_seconds": 1},
+                **deployment,
             },
-            **changes,
         }
 
     def upload(self, label: str) -> None:
@@ -136,14 +158,31 @@ class Driver:
             case "delete":
                 self.specs.delete_item(Key={"job_id": self.job_id})
                 return lambda status: lifecycle(status) is Lifecycle.DELETED
+            case "blue-green":
+                return self._put(self.spec("--version", BLUE_GREEN, upgrade_mode="blue-green"), Lifecycle.STABLE)
+            case "last-state":
+                return self._put(self.spec(upgrade_mode="last-state"), Lifecycle.STABLE)
+            case "restart":
+                return self._put(self.spec(restart_nonce=self._turn), Lifecycle.STABLE)
+            case "rollback of a refused submit":
+                return self._put(self.spec("--fail-main"), Lifecycle.ROLLED_BACK)
+            case "rollback after a failure":
+                failing = self.spec("--fail-after", "60", "--version", FAILING, max_restart_attempts=0)
+                return self._put(failing, Lifecycle.ROLLED_BACK)
             case _:
-                item = self.spec()
-                self.specs.put_item(Item=item)
-                wanted = hash_item(item)
-                return lambda status: is_running(status) and status.observed_spec_hash == wanted
+                return self._put(self.spec(), Lifecycle.STABLE)
 
-    def look(self, dies_at: int | None = None) -> str | None:
-        """Fork a process that looks at the job; give the call at which it died, or None when it did not."""
+    def _put(self, item: dict[str, Any], end: Lifecycle) -> Callable[[JobStatus], bool]:
+        self.specs.put_item(Item=item)
+        wanted = hash_item(item)
+        return lambda status: lifecycle(status) is end and status.observed_spec_hash == wanted
+
+    def look(self, dies_at: int = 0) -> tuple[str | None, int]:
+        """Fork a process that looks at the job, and let it die at its n-th half-call (0: at none).
+
+        Returns:
+            The call at which it died, None when it did not; and how many half-calls it made.
+        """
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -154,27 +193,27 @@ class Driver:
             last = told.read()
         _, wait_status = os.waitpid(child, 0)
         if os.WIFSIGNALED(wait_status):
-            return last or "before the first call"
-        return None
+            return last or "before the first call", dies_at
+        return None, int(last or 0)
 
     def replay(self, kind: str, dies_at: int, replays: Replays) -> None:
-        """Change the job, let a process die at its n-th call, and see that the job gets there all the same."""
+        """Change the job, let a process die at the n-th half-call, and see that the job gets there all the same."""
         reached = self.change(kind)
         replays.by_change[kind] += 1
-        struck = self.look(dies_at)
-        if struck is None:
-            replays.missed += 1
-        else:
-            replays.struck[struck] += 1
+        struck, left = None, dies_at
         end = time.monotonic() + SETTLE_S
         while True:
+            died, made = self.look(left)
+            struck, left = died or struck, max(left - made, 0)
+            if died is not None:
+                replays.struck[died] += 1
             status = self.ports.statuses.read(self.job_id)
             if status is not None and reached(status):
+                replays.missed += 1 if dies_at and struck is None else 0
                 return
             if time.monotonic() > end:
                 replays.faults.append(f"{self.job_id}: '{kind}' struck at {struck} did not settle: {_brief(status)}")
                 return
-            self.look()
             time.sleep(0.1)
 
 
@@ -190,48 +229,69 @@ def run_series(ground: Ground, job_id: str, points: list[tuple[str, int]]) -> Re
     driver.replay("deploy", points[0][1], replays)
     for kind, dies_at in points:
         driver.replay(kind, dies_at, replays)
-        if kind in {"suspend", "delete"}:
-            driver.replay("resume" if kind == "suspend" else "rewrite", dies_at, replays)
+        if kind in THEN:
+            driver.replay(THEN[kind], dies_at, replays)
     driver.replay("delete", 0, replays)
     replays.faults += faults_in_beats(ground.beats / job_id)
     return replays
 
 
-def faults_in_beats(directory: Path) -> list[str]:
-    """Find what must not be in the lines of a job's copies: two alive at once, a count lost or repeated."""
-    spans: dict[str, tuple[int, int]] = {}
-    counts: dict[str, dict[int, list[int]]] = {}
+@dataclass
+class Copy:
+    """One attempt as its lines show it."""
+
+    job: str
+    version: str
+    first_ms: int
+    last_ms: int
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """First and last count of each key."""
+
+
+def read_copies(directory: Path) -> list[Copy]:
+    """Read what the copies of a job wrote, in the order of their attempts."""
+    copies: dict[str, Copy] = {}
     for file in directory.iterdir():
         for line in file.read_text().splitlines():
-            at, job, _, number, count = line.split(",")
-            first, last = spans.get(job, (int(at), int(at)))
-            spans[job] = (min(first, int(at)), max(last, int(at)))
-            counts.setdefault(job, {}).setdefault(int(number), []).append(int(count))
-    faults, ordered = [], sorted(spans)
-    for one, other in pairwise(ordered):
-        if spans[other][0] < spans[one][1]:
-            faults.append(f"{directory.name}: {other} began {spans[one][1] - spans[other][0]} ms before {one} ended")
+            at, job, version, key, count = line.split(",")
+            copy = copies.setdefault(job, Copy(job, version, int(at), int(at)))
+            copy.first_ms, copy.last_ms = min(copy.first_ms, int(at)), max(copy.last_ms, int(at))
+            first, last = copy.counts.get(int(key), (int(count), int(count)))
+            copy.counts[int(key)] = (min(first, int(count)), max(last, int(count)))
+    return sorted(copies.values(), key=lambda copy: copy.job)
+
+
+def faults_in_beats(directory: Path) -> list[str]:
+    """Find what must not be in the lines of a job's copies: two alive at once, a count lost, old state, a failed one's state."""
+    faults: list[str] = []
+    copies = read_copies(directory)
+    for index, copy in enumerate(copies):
+        alive = [other for other in copies[:index] if copy.first_ms < other.last_ms]
+        if len(alive) > (1 if copy.version == BLUE_GREEN else 0):
+            told = ", ".join(f"{other.job} ended {other.last_ms - copy.first_ms} ms later" for other in alive)
+            faults.append(f"{directory.name}: {copy.job} ({copy.version}) began while others lived: {told}")
     reached: dict[int, int] = {}
-    for job in ordered:
-        for key, found in counts[job].items():
-            if found[0] > reached.get(key, 0) + 1:
-                faults.append(f"{directory.name}: {job} skips from {reached.get(key, 0)} to {found[0]} for key {key}")
-            if found[0] == 1 and reached.get(key, 0) > 1:
-                faults.append(f"{directory.name}: {job} began from nothing; key {key} was at {reached[key]}")
-            reached[key] = max(reached.get(key, 0), found[-1])
+    for copy in copies:
+        for key, (first, last) in copy.counts.items():
+            if first > reached.get(key, 0) + 1:
+                faults.append(f"{directory.name}: {copy.job} skips from {reached.get(key, 0)} to {first} for key {key}")
+            if first < reached.get(key, 0) - STALE:
+                faults.append(f"{directory.name}: {copy.job} began at {first} for key {key}, which was at {reached[key]}")
+            if copy.version != FAILING:
+                # A refused revision's state is given up with it.
+                reached[key] = max(reached.get(key, 0), last)
     return faults
 
 
-def series_points(replays: int, jobs: int, longest: int) -> list[list[tuple[str, int]]]:
-    """Spread (change, call) points over jobs, so that every call number meets every change."""
-    kinds = ("upgrade by spec", "upgrade by artifact", "suspend", "upgrade by spec", "delete", "upgrade by artifact")
-    points = [(kinds[index % len(kinds)], 1 + (index * 7) % longest) for index in range(replays)]
+def series_points(replays: int, jobs: int) -> list[list[tuple[str, int]]]:
+    """Spread (change, half-call) points over jobs, so that every change is struck all along."""
+    points = [(KINDS[index % len(KINDS)], 1 + (index * 7) % LONGEST) for index in range(replays)]
     return [points[job::jobs] for job in range(jobs)]
 
 
-def run(ground: Ground, *, replays: int, jobs: int = 4, longest: int = 34) -> Replays:
+def run(ground: Ground, *, replays: int, jobs: int = 4) -> Replays:
     """Run a number of replays, several jobs side by side."""
-    series = [(ground, f"chaos-{index}", points) for index, points in enumerate(series_points(replays, jobs, longest))]
+    series = [(ground, f"chaos-{index}", points) for index, points in enumerate(series_points(replays, jobs))]
     total = Replays()
     with get_context("spawn").Pool(jobs) as pool:
         for done in pool.starmap(run_series, series):
@@ -239,7 +299,7 @@ def run(ground: Ground, *, replays: int, jobs: int = 4, longest: int = 34) -> Re
     return total
 
 
-def _look_and_maybe_die(settings: Settings, policy: Policy, job_id: str, dies_at: int | None, writer: int) -> None:
+def _look_and_maybe_die(settings: Settings, policy: Policy, job_id: str, dies_at: int, writer: int) -> None:
     """Run in the child. Ends the process in any case."""
     made = 0
 
@@ -247,11 +307,11 @@ def _look_and_maybe_die(settings: Settings, policy: Policy, job_id: str, dies_at
         nonlocal made
         made += 1
         # Odd numbers die before the call, even ones after it.
-        if dies_at is not None and made == (dies_at + 1) // 2 and dies_at % 2 == 1:
+        if made == (dies_at + 1) // 2 and dies_at % 2 == 1:
             os.write(writer, f"before {call.name}".encode())
             os.kill(os.getpid(), signal.SIGKILL)
         result = call.target()
-        if dies_at is not None and made == dies_at // 2 and dies_at % 2 == 0:
+        if made == dies_at // 2 and dies_at % 2 == 0:
             os.write(writer, f"after {call.name}".encode())
             os.kill(os.getpid(), signal.SIGKILL)
         return result
@@ -264,6 +324,7 @@ def _look_and_maybe_die(settings: Settings, policy: Policy, job_id: str, dies_at
     except BaseException as error:  # noqa: BLE001  # the child must end here, whatever happened, and say so
         os.write(2, f"{job_id}: {type(error).__name__}: {error}\n".encode())
         status = 1
+    os.write(writer, str(2 * made).encode())
     os._exit(status)
 
 
@@ -291,7 +352,7 @@ def main(
         typer.echo(f"{count:5} died {call}")
     typer.echo(
         f"{found.by_change.total()} changes, {found.struck.total()} processes killed at {len(found.struck)} different points,"
-        f" {found.missed} looks over before their point, {len(found.faults)} faults, {time.monotonic() - began:.0f} s"
+        f" {found.missed} changes done before their point, {len(found.faults)} faults, {time.monotonic() - began:.0f} s"
     )
     raise typer.Exit(1 if found.faults else 0)
 

@@ -15,6 +15,7 @@ import pytest
 from flink_controller.domain.errors import FlinkUnreachableError
 from flink_controller.domain.observation import (
     Accepted,
+    Checkpoint,
     Checkpoints,
     FlinkState,
     JobSeen,
@@ -22,6 +23,7 @@ from flink_controller.domain.observation import (
     NotSent,
     RefusalKind,
     Refused,
+    StoredState,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -33,13 +35,17 @@ MISSING: Final = "file:///nowhere/savepoint-000000-000000000000"
 SOON: Final = timedelta(milliseconds=700)
 PROBES: Final[list[tuple[str, Callable[[Probe], None]]]] = []
 """Every probe with its number. Those that end processes come last, because they end other probes' jobs too."""
+FAILOVER_PROBES: Final[list[tuple[str, Callable[[Probe], None]]]] = []
+"""What is asked of a cluster with high availability, one with `job-result-store.delete-on-commit: false`."""
 
 
-def probe(*numbers: str) -> Callable[[Callable[[Probe], None]], Callable[[Probe], None]]:
+def probe(
+    *numbers: str, of: list[tuple[str, Callable[[Probe], None]]] = PROBES
+) -> Callable[[Callable[[Probe], None]], Callable[[Probe], None]]:
     """Register a probe under the numbers of what it finds out."""
 
     def register(function: Callable[[Probe], None]) -> Callable[[Probe], None]:
-        PROBES.append(("+".join(numbers), function))
+        of.append(("+".join(numbers), function))
         return function
 
     return register
@@ -507,6 +513,27 @@ def flink_restarts_a_job_from_its_own_checkpoint(probe: Probe) -> None:
     assert probe.world.copies(job) == 2
 
 
+@probe("N19")
+def flink_does_not_restart_a_job_from_a_savepoint_of_its_own(probe: Probe) -> None:
+    settings = RETAINING | {
+        "execution.checkpointing.interval": "1h",
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": "1",
+        "restart-strategy.fixed-delay.delay": "500ms",
+    }
+    origin, trigger = probe.stop(probe.start()), probe.new_trigger()
+    job = probe.start("failing", configuration=settings, restore_from=origin)
+    probe.flink.savepoint(job, trigger_id=trigger, target_directory=probe.world.directory())
+    probe.wait(lambda: isinstance(probe.flink.trigger(job, trigger), TriggerCompleted))
+
+    probe.wait(lambda: probe.world.copies(job) == 2)
+
+    probe.world.pass_time(STATISTICS_AGE)
+    restored = _checkpoints(probe, job).restored_from
+    assert restored is not None
+    assert "savepoint-" not in restored or restored == origin
+
+
 @probe("N12")
 def a_job_that_is_done_leaves_no_savepoint(probe: Probe) -> None:
     job = probe.new_id()
@@ -689,6 +716,113 @@ def a_new_jobmanager_knows_nothing_and_orphans_run_on(probe: Probe) -> None:
     assert copies == 2 or elapsed_s > HEARTBEAT_TIMEOUT.total_seconds() - 2, "two live copies of one id"
     probe.wait(lambda: probe.world.producing(running) == 1, seconds=HEARTBEAT_TIMEOUT.total_seconds() + 2)
     assert probe.is_processing(running)
+
+
+@probe("H01", "M5", of=FAILOVER_PROBES)
+def with_high_availability_running_jobs_come_back_and_ended_ones_keep_their_ids(probe: Probe) -> None:
+    running, finished, canceled, burned = probe.start(), probe.new_id(), probe.start(), probe.new_id()
+    probe.submit("bounded", finished)
+    probe.wait_for_state(finished, FlinkState.FINISHED)
+    probe.flink.cancel(canceled)
+    probe.wait_for_state(canceled, FlinkState.CANCELED)
+    probe.submit("burn", burned, configuration={})
+    probe.wait_for_state(burned, FlinkState.FINISHED)
+    probe.wait(lambda: _checkpoints(probe, running).completed is not None)
+    trigger, jar = probe.new_trigger(), probe.jar("counter")
+    probe.flink.savepoint(running, trigger_id=trigger, target_directory=probe.world.directory())
+    probe.wait(lambda: isinstance(probe.flink.trigger(running, trigger), TriggerCompleted))
+    probe.world.pass_time(SOON)
+
+    probe.world.kill_jobmanager()
+    with pytest.raises(FlinkUnreachableError):
+        probe.flink.jobs()
+    probe.world.start_jobmanager()
+
+    listed = _first_list(probe)
+    assert {job.flink_job_id for job in listed} == {running}, "never an empty list; ended jobs are gone from it"
+    probe.wait(lambda: probe.is_processing(running), seconds=30)
+    assert probe.flink.trigger(running, trigger) == TriggerUnknown()
+    probe.world.pass_time(STATISTICS_AGE)
+    restored = _checkpoints(probe, running).restored_from
+    assert restored is not None
+    assert restored.startswith(f"{probe.world.checkpoint_root}/{running}/chk-"), "a checkpoint, not the newer savepoint"
+    assert jar not in {found.jar_id for found in probe.flink.jars()}
+    probe.forget_jars()
+    for job in (running, finished, canceled, burned):
+        _is_duplicate(probe.submit("counter", job))
+    assert probe.world.producing(running) == 1, "no orphan beside it"
+
+
+@probe("H02", of=FAILOVER_PROBES)
+def with_high_availability_a_stop_that_was_under_way_is_forgotten(probe: Probe) -> None:
+    job, trigger, directory = probe.start(), probe.new_trigger(), probe.world.directory()
+    probe.wait(lambda: _checkpoints(probe, job).completed is not None)
+    probe.world.hold_snapshots()
+    probe.flink.stop(job, trigger_id=trigger, target_directory=directory)
+    probe.world.pass_time(SOON)
+
+    probe.world.kill_jobmanager()
+    probe.world.let_go()
+    probe.world.start_jobmanager()
+
+    _first_list(probe)
+    probe.wait(lambda: probe.is_processing(job), seconds=30)
+    assert probe.flink.trigger(job, trigger) == TriggerUnknown()
+    assert probe.world.savepoints_under(directory) == 0
+    probe.flink.stop(job, trigger_id=trigger, target_directory=directory)
+    probe.wait_for_state(job, FlinkState.FINISHED)
+    assert probe.world.savepoints_under(directory) == 1
+
+
+@probe("H03", of=FAILOVER_PROBES)
+def with_high_availability_a_job_goes_on_past_the_savepoint_of_a_stop_that_did_not_end(probe: Probe) -> None:
+    job, trigger, directory = probe.start(), probe.new_trigger(), probe.world.directory()
+    probe.wait(lambda: _checkpoints(probe, job).completed is not None)
+    probe.world.hold_ends()
+    probe.flink.stop(job, trigger_id=trigger, target_directory=directory)
+    probe.wait(lambda: probe.world.savepoints_under(directory) == 1)
+    reached = probe.world.progress(job)
+
+    probe.world.kill_jobmanager()
+    probe.world.let_go()
+    probe.world.start_jobmanager()
+
+    _first_list(probe)
+    probe.wait(lambda: probe.is_processing(job), seconds=30)
+    probe.world.pass_time(STATISTICS_AGE)
+    restored = _checkpoints(probe, job).restored_from
+    assert restored is not None
+    assert restored.startswith(f"{probe.world.checkpoint_root}/{job}/chk-")
+    probe.wait(lambda: probe.world.progress(job) > reached)
+    probe.flink.stop(job, trigger_id=trigger, target_directory=directory)
+    probe.wait_for_state(job, FlinkState.FINISHED)
+    assert probe.world.savepoints_under(directory) == 2
+    newest = _stored_savepoint(probe, job, directory)
+    assert newest.path == probe.flink.trigger(job, trigger).path  # type: ignore[union-attr]  # fails the probe if there is none
+
+
+def _first_list(probe: Probe) -> list[JobSeen]:
+    """Give the first list that a JobManager which is coming up answers with."""
+    listed: list[list[JobSeen]] = []
+
+    def is_answered() -> bool:
+        try:
+            listed.append(probe.flink.jobs())
+        except FlinkUnreachableError:
+            return False
+        return True
+
+    probe.wait(is_answered, seconds=30)
+    return listed[0]
+
+
+def _stored_savepoint(probe: Probe, flink_job_id: str, directory: str) -> Checkpoint:
+    found = probe.world.storage.search(
+        flink_job_id, checkpoint_root=probe.world.checkpoint_root, savepoint_directories=(directory,)
+    )
+    assert isinstance(found, StoredState)
+    assert found.newest is not None
+    return found.newest
 
 
 def _is_duplicate(answer: object) -> None:

@@ -36,6 +36,8 @@ RATE: Final = 50
 """Records per second of a counter."""
 MAIN: Final = timedelta(seconds=1.2)
 """How long a slow main() sleeps."""
+SNAPSHOT_HOLD: Final = "hold-snapshots"
+END_HOLD: Final = "hold-ends"
 RETAINING: Final = {
     "execution.checkpointing.interval": "300ms",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
@@ -127,6 +129,15 @@ class FlinkWorld(Protocol):
     def start_taskmanager(self) -> None:
         """Start a fresh TaskManager."""
 
+    def hold_snapshots(self) -> None:
+        """Let no snapshot complete from now on."""
+
+    def hold_ends(self) -> None:
+        """Let no stop end whose savepoint is complete."""
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+
     def progress(self, flink_job_id: str) -> int:
         """Tell how many records the job's state holds."""
 
@@ -146,7 +157,7 @@ class FlinkWorld(Protocol):
 class TwinWorld:
     """The twin, with a clock that probes move."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, *, high_availability: bool = False) -> None:
         self.version = version
         self.clock = VirtualClock()
         self.storage = StorageTwin()
@@ -161,6 +172,7 @@ class TwinWorld:
                 store_duration=STORE_DURATION,
                 statistics_age=STATISTICS_AGE,
                 slots=SLOTS,
+                high_availability=high_availability,
             ),
             behaviours={f"probe-{name}.jar": variant.behaviour for name, variant in VARIANTS.items()},
         )
@@ -207,6 +219,18 @@ class TwinWorld:
         """Start a fresh TaskManager."""
         self.gateway.start_taskmanagers()
 
+    def hold_snapshots(self) -> None:
+        """Hold snapshots."""
+        self.gateway.holds_snapshots = True
+
+    def hold_ends(self) -> None:
+        """Hold ends."""
+        self.gateway.holds_ends = True
+
+    def let_go(self) -> None:
+        """Hold nothing."""
+        self.gateway.holds_snapshots = self.gateway.holds_ends = False
+
     def progress(self, flink_job_id: str) -> int:
         """Tell the job's progress."""
         return self.gateway.progress(flink_job_id) or 0
@@ -235,7 +259,8 @@ class RealWorld:
     def __init__(self, cluster: FlinkCluster, root: Path) -> None:
         self.version = cluster.config.home.version
         self._cluster = cluster
-        self._root = root
+        self.beats = root / "beats"
+        """Where counters write, and where files that hold them are."""
         self._taskmanagers = 1
         self._directories = 0
         self._background: list[threading.Thread] = []
@@ -295,6 +320,19 @@ class RealWorld:
         self._cluster.start_taskmanager(self._taskmanagers)
         self._taskmanagers += 1
 
+    def hold_snapshots(self) -> None:
+        """Put the file in place that snapshots wait for to go."""
+        (self.beats / SNAPSHOT_HOLD).touch()
+
+    def hold_ends(self) -> None:
+        """Put the file in place that ends wait for to go."""
+        (self.beats / END_HOLD).touch()
+
+    def let_go(self) -> None:
+        """Take the files away."""
+        for name in (SNAPSHOT_HOLD, END_HOLD):
+            (self.beats / name).unlink(missing_ok=True)
+
     def progress(self, flink_job_id: str) -> int:
         """Add up what each key has counted to."""
         counts: dict[str, int] = {}
@@ -330,7 +368,7 @@ class RealWorld:
         self._background.clear()
 
     def _beats(self, flink_job_id: str) -> list[Path]:
-        return sorted((self._root / "beats").glob(f"{flink_job_id}-*.csv"))
+        return sorted(self.beats.glob(f"{flink_job_id}-*.csv"))
 
 
 class Probe:
@@ -378,6 +416,7 @@ class Probe:
         args = chosen.args
         if chosen.jar == "CounterJob":
             args += ("--rate", str(RATE), "--beats", str(self._beats))
+            args += tuple(word for name in (SNAPSHOT_HOLD, END_HOLD) for word in (f"--{name}", str(self._beats / name)))
         entry = chosen.entry or (entry_class(chosen.jar) if chosen.jar else None)
         return Submit(
             flink_job_id,

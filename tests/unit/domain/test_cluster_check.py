@@ -1,5 +1,7 @@
 """Which clusters may be registered, and what is to be said about one."""
 
+from dataclasses import replace
+
 import pytest
 
 from flink_controller.domain.cluster import Cluster
@@ -139,6 +141,17 @@ def test_a_version_that_changed_since_the_registration_is_told() -> None:
     checks = {one.name: one.message for one in check_cluster(known, {}, OVERVIEW, is_local=False, buckets=())}
 
     assert checks["version"] == "Flink 2.3.0, registered as 1.20.5"
+
+
+@pytest.mark.parametrize(("version", "status"), [("2.3.0", CheckStatus.WARNING), ("1.20.5", CheckStatus.OK)])
+def test_high_availability_that_one_failed_job_spoils_is_warned_of(version: str, status: CheckStatus) -> None:
+    known = CLUSTER.model_copy(update={"high_availability": True})
+    settings = {"high-availability.type": "zookeeper"}
+    overview = replace(OVERVIEW, version=version)
+
+    found = {check.name: check for check in check_cluster(known, settings, overview, is_local=False, buckets=("state",))}
+
+    assert found["high availability"].status is status
 
 
 def test_an_upload_directory_is_fine_where_high_availability_keeps_the_jars_jobs() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from dataclasses import replace
+from datetime import timedelta
 from typing import IO
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from flink_controller.domain.actions import Burn, StageJar
 from flink_controller.domain.artifact import Artifact, KeyStatus, jar_name
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError, TransientError
-from flink_controller.domain.observation import RefusalKind, Refused
+from flink_controller.domain.observation import Accepted, FlinkState, RefusalKind, Refused
 from flink_controller.domain.plan import StagingRefused
 from flink_controller.domain.status import JobStatus, StagedJar
 from flink_controller.ports import Commit
@@ -213,6 +214,23 @@ def test_an_id_is_used_up_by_our_own_jar_from_a_savepoint_that_does_not_exist() 
     assert isinstance(answer, Refused)
     assert answer.kind is RefusalKind.PROGRAM
     assert hashlib.sha256(BURN_BYTES).hexdigest() in bench.flink.jars()[0].name
+
+
+def test_with_high_availability_an_id_is_used_up_by_a_job_that_ends_so_that_a_jobmanager_comes_up_again() -> None:
+    bench = Bench()
+    bench.flink.options = replace(bench.flink.options, high_availability=True)
+    cluster = bench.cluster.model_copy(update={"high_availability": True})
+    action = Burn("ab" * 16, bench.flink.incarnation)
+
+    answer = bench.flink.submit(burn_submit(bench.ports, POLICY, cluster, action))
+
+    assert answer == Accepted()
+    bench.clock.advance(timedelta(seconds=1))
+    assert [job.state for job in bench.flink.jobs()] == [FlinkState.FINISHED]
+    bench.flink.restart_jobmanager()
+    late = bench.flink.submit(burn_submit(bench.ports, POLICY, cluster, action))
+    assert isinstance(late, Refused)
+    assert late.kind is RefusalKind.DUPLICATE
 
 
 def test_a_malformed_key_is_no_reason_to_fail() -> None:

@@ -15,6 +15,8 @@ from flink_controller.domain.names import NAME, shown
 TESTED_VERSIONS = ("1.20.", "2.3.")
 """Releases that the controller's tests run against."""
 HIGH_AVAILABILITY_KEYS = ("high-availability.type", "high-availability")
+SPOILED_VERSIONS = ("2.3.",)
+"""In which the record of a job that failed before it started ends every JobManager that reads it (measured on 2.3.0)."""
 CHECKPOINT_KEYS = ("execution.checkpointing.dir", "state.checkpoints.dir")
 SAVEPOINT_KEYS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zµ]*)")
@@ -177,7 +179,7 @@ def check_cluster(
         Check("reachable", CheckStatus.OK, f"{cluster.url} answers as Flink {overview.version}"),
         _address(cluster, is_local=is_local),
         _version(cluster, overview),
-        _high_availability(cluster, settings),
+        _high_availability(cluster, settings, overview),
         _heartbeat(cluster, settings),
         _slots(overview),
         _submission(settings),
@@ -204,7 +206,7 @@ def _version(cluster: Cluster, overview: ClusterOverview) -> Check:
     return Check("version", CheckStatus.OK, f"Flink {overview.version}{changed}")
 
 
-def _high_availability(cluster: Cluster, settings: Mapping[str, str]) -> Check:
+def _high_availability(cluster: Cluster, settings: Mapping[str, str], overview: ClusterOverview) -> Check:
     found = is_highly_available(settings)
     if found is not cluster.high_availability:
         said, registered = ("on" if found else "off"), ("on" if cluster.high_availability else "off")
@@ -213,6 +215,13 @@ def _high_availability(cluster: Cluster, settings: Mapping[str, str]) -> Check:
             CheckStatus.FAILED,
             f"Flink says {said}, registered is {registered}, and the rules after a restart differ: register it again"
             f" (flinkctl cluster add {cluster.name} …)",
+        )
+    if found and overview.version.startswith(SPOILED_VERSIONS):
+        return Check(
+            "high availability",
+            CheckStatus.WARNING,
+            f"on; with Flink {overview.version} no further JobManager comes up once a job has failed before it started (state"
+            " that does not map): then delete what ends in _DIRTY.json below job-result-store.storage-path",
         )
     return Check(
         "high availability", CheckStatus.OK, "on" if found else "off: after a JobManager's loss jobs wait a quarantine"

@@ -57,6 +57,9 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
 def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) -> Submit:
     """Give the submit that uses up an id: our own jar, from a savepoint that does not exist.
 
+    With high availability it starts from nothing, runs for a moment and ends: after a job that failed before it started
+    Flink 2.3 can bring up no further JobManager (docs/adr/0013-burning-with-high-availability.md).
+
     Raises:
         FlinkUnreachableError: the jar could not be brought to the cluster.
     """
@@ -69,7 +72,9 @@ def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) ->
         entry_class=jar.entry_class,
         args=(),
         parallelism=1,
-        restore_from=f"{cluster.savepoint_root}/{BURN_JOB_NAME}/there-is-no-such-savepoint",
+        restore_from=None
+        if cluster.high_availability
+        else f"{cluster.savepoint_root}/{BURN_JOB_NAME}/there-is-no-such-savepoint",
         allow_non_restored_state=False,
         configuration={"pipeline.name": BURN_JOB_NAME},
     )

@@ -75,8 +75,8 @@ class JobBehaviour:
     """CANCELLING for ever."""
 
 
-BURN: Final = JobBehaviour(main=timedelta(0), tasks=1)
-"""The controller's own jar: streaming, so that a savepoint path that does not exist ends its id."""
+BURN: Final = JobBehaviour(main=timedelta(0), tasks=1, finishes_after=timedelta(milliseconds=100))
+"""The controller's own jar: streaming, so that a savepoint path that does not exist ends its id; given none it soon ends."""
 
 
 def interval(behaviour: JobBehaviour, configuration: Mapping[str, str], default: timedelta | None) -> timedelta | None:

@@ -48,6 +48,10 @@ from flink_controller.testing.storage_twin import Snapshot, StorageTwin
 
 FIRST_CHECKPOINT: Final = timedelta(milliseconds=20)
 _T = TypeVar("_T")
+RECOVERY: Final = timedelta(milliseconds=500)
+"""From a JobManager's recovery of a job to its new start, with high availability."""
+HELD: Final = timedelta(milliseconds=20)
+"""Between two looks of a job whether it is still held."""
 END_OF_STOP: Final = timedelta(milliseconds=20)
 """From a stop's savepoint being complete to its trigger saying so, and again to the job being FINISHED; a crash, or a
 look, can fall in between."""
@@ -71,6 +75,11 @@ class TwinOptions:
     """How old checkpoint statistics and root causes may be: Flink answers from caches (`web.refresh-interval`)."""
     keeps_jars: bool = False
     """Whether uploaded jars survive a JobManager (`web.upload.dir` is set)."""
+    high_availability: bool = False
+    """Whether jobs that have not ended come back with the next JobManager."""
+    forgets_ended: bool = False
+    """Whether, with high availability, the next JobManager takes the ids of ended jobs again (Flink's own default of
+    `job-result-store.delete-on-commit`)."""
     slots: int = 1000
     client_timeout: timedelta = timedelta(seconds=25)
     """How long a submit is waited for."""
@@ -203,6 +212,10 @@ class FlinkTwin:
         self._overlaps: list[Overlap] = []
         self.calls: Counter[str] = Counter()
         """Calls through the port, by method."""
+        self.holds_snapshots = False
+        """Whether snapshots, once begun, do not complete."""
+        self.holds_ends = False
+        """Whether stops, once their savepoint is complete, do not end."""
         self._clock = clock
         self._seed = seed
         self._drawn = 0
@@ -217,6 +230,11 @@ class FlinkTwin:
         self._known: set[str] = set()
         """Ids that this JobManager refuses, listed or not."""
         self._orphans: list[_Job] = []
+        self._recoverable: list[_Job] = []
+        """What the next JobManager brings back."""
+        self._is_spoiled = False
+        """Whether no further JobManager comes up: with high availability Flink 2.x dies of the record of a job that failed
+        before it started."""
         self._jars: dict[str, _Jar] = {}
         self._triggers: dict[tuple[str, str], _Trigger] = {}
         self._statistics: dict[str, tuple[datetime, Checkpoints]] = {}
@@ -235,6 +253,8 @@ class FlinkTwin:
                 "web.tmpdir": self._incarnation,
                 "heartbeat.timeout": str(heartbeat_ms),
                 "execution.checkpointing.dir": self.options.checkpoint_root,
+                "high-availability.type": "zookeeper" if self.options.high_availability else "NONE",
+                "job-result-store.delete-on-commit": str(self.options.forgets_ended).lower(),
             },
         )
 
@@ -361,7 +381,10 @@ class FlinkTwin:
         return self._incarnation
 
     def kill_jobmanager(self) -> None:
-        """End the JobManager as a crash would: everything it knew is gone, running tasks go on as orphans."""
+        """End the JobManager as a crash would: what it knew is gone, running tasks go on as orphans.
+
+        With high availability the next one knows which jobs have not ended, and the ids of those that have.
+        """
         self._catch_up()
         if not self._is_up:
             return
@@ -375,8 +398,12 @@ class FlinkTwin:
             if job.has_tasks:
                 self._orphans.append(job)
                 self._at(job, self.options.heartbeat_timeout, partial(self._forget_orphan, job))
+        ended = {job.id for job in self._jobs.values() if job.state.is_terminal}
+        if self.options.high_availability:
+            self._recoverable = [job for job in self._jobs.values() if job.id not in ended]
+        keeps_ended = self.options.high_availability and not self.options.forgets_ended
+        self._known = self._known - {job.id for job in self._recoverable} if keeps_ended else set()
         self._jobs = {}
-        self._known = set()
         self._triggers = {}
         self._statistics = {}
         self._causes = {}
@@ -384,11 +411,15 @@ class FlinkTwin:
             self._jars = {}
 
     def start_jobmanager(self) -> None:
-        """Bring up a JobManager that knows nothing."""
+        """Bring up a JobManager that knows nothing; with high availability, one that goes on with what had not ended."""
         self._catch_up()
-        if not self._is_up:
-            self._begin_incarnation()
-            self._is_up = True
+        if self._is_up or self._is_spoiled:
+            return
+        self._begin_incarnation()
+        self._is_up = True
+        for job in self._recoverable:
+            self._recover(job)
+        self._recoverable = []
 
     def restart_jobmanager(self) -> None:
         """Kill the JobManager and start another one at once."""
@@ -483,6 +514,18 @@ class FlinkTwin:
         """List the ids of submits whose main() still runs."""
         self._catch_up()
         return [call.submit.flink_job_id for call in self._calls]
+
+    def _recover(self, job: _Job) -> None:
+        """Take over a job: its orphan is told to end, its statistics begin anew, it starts from its newest checkpoint."""
+        self._forget_orphan(job)
+        self._freeze(job)
+        job.is_draining = job.holds_slots = job.has_started = False
+        job.savepoint = None
+        job.completed_count = job.failed_count = 0
+        self._known.add(job.id)
+        self._jobs[job.id] = job
+        self._enter(job, FlinkState.INITIALIZING)
+        self._at(job, RECOVERY, lambda: self._resume(job))
 
     def _begin_incarnation(self) -> None:
         self._incarnation = f"/flink/flink-web-{self._uuid()}"
@@ -598,6 +641,7 @@ class FlinkTwin:
         refusal = None if behaviour.is_batch else self._restore(job)
         if refusal is not None:
             job.failure = refusal
+            self._is_spoiled |= self.options.high_availability and not self._is_version_1
             self._enter(job, FlinkState.FAILED)
             return Refused(RefusalKind.PROGRAM, refusal)
         if others:
@@ -628,8 +672,12 @@ class FlinkTwin:
         job.next_checkpoint_id = snapshot.checkpoint_id + 1
         return None
 
+    @property
+    def _is_version_1(self) -> bool:
+        return self.options.version.startswith("1.")
+
     def _duplicate(self) -> str:
-        kind = "Job" if self.options.version.startswith("1.") else "Application"
+        kind = "Job" if self._is_version_1 else "Application"
         return f"org.apache.flink.runtime.client.Duplicate{kind}SubmissionException: {kind} has already been submitted."
 
     def _record_start(self, job: _Job, *, is_restart: bool) -> None:
@@ -656,7 +704,7 @@ class FlinkTwin:
         job.processing_since = job.changed_at = self._time
         if job.interval is not None:
             # From 2.x on the first checkpoint is taken at once; before, after a random part of the interval.
-            delay = job.interval if self.options.version.startswith("1.") else min(job.interval, FIRST_CHECKPOINT)
+            delay = job.interval if self._is_version_1 else min(job.interval, FIRST_CHECKPOINT)
             self._at(job, delay, partial(self._checkpoint, job, job.interval))
         if behaviour.finishes_after is not None:
             left = behaviour.finishes_after - timedelta(seconds=job.base / behaviour.rate)
@@ -666,6 +714,9 @@ class FlinkTwin:
 
     def _checkpoint(self, job: _Job, interval: timedelta) -> None:
         if job.processing_since is None:
+            return
+        if self.holds_snapshots:
+            self._at(job, HELD, partial(self._checkpoint, job, interval))
             return
         # Where nothing else happens for a while, checkpoints are all alike: only the last one of them is made.
         horizon = min([self._clock.now(), *(at for at, _, _ in self._events[:1])])
@@ -741,6 +792,9 @@ class FlinkTwin:
     def _take_savepoint(self, job: _Job, trigger: _Trigger) -> None:
         if not isinstance(trigger.status, TriggerInProgress) or job.processing_since is None:
             return
+        if self.holds_snapshots:
+            self._at(job, HELD, lambda: self._take_savepoint(job, trigger))
+            return
         if trigger.is_stop and any(other is not trigger for other in self._stops_under_way(job)):
             self._fail_triggers(job, _SUSPENDING)
             self._fail(
@@ -774,6 +828,9 @@ class FlinkTwin:
         ]
 
     def _end_of_stop(self, job: _Job, trigger: _Trigger, path: str) -> None:
+        if self.holds_ends:
+            self._at(job, HELD, lambda: self._end_of_stop(job, trigger, path))
+            return
         self._settle(trigger, TriggerCompleted(path))
         self._at(job, END_OF_STOP, lambda: self._end(job, FlinkState.FINISHED))
 
@@ -824,9 +881,8 @@ class FlinkTwin:
         self._at(job, job.behaviour.restart_delay, lambda: self._resume(job))
 
     def _resume(self, job: _Job) -> None:
-        """Start a job again, from the newest state of its own, or else from what it began with."""
-        own = max(filter(None, (job.completed, job.savepoint)), key=lambda found: found.checkpoint_id, default=None)
-        state = own or job.initial
+        """Start a job again, from its newest checkpoint, never from a savepoint of its own, or from what it began with."""
+        state = job.completed or job.initial
         job.base = 0 if state is None else state.progress
         job.restored_from = None if state is None else state.path
         self._enter(job, FlinkState.RUNNING)

@@ -9,6 +9,7 @@ import java.util.UUID;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.functions.RichMapFunction;
+import org.apache.flink.api.common.state.CheckpointListener;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.ValueState;
@@ -107,11 +108,14 @@ public final class CounterJob {
     }
 
     /** The counter. */
-    private static final class Count extends KeyedProcessFunction<Long, Long, Long> implements CheckpointedFunction {
+    private static final class Count extends KeyedProcessFunction<Long, Long, Long>
+            implements CheckpointedFunction, CheckpointListener {
         private final String version;
         private final String beats;
         private final long failAfter;
         private final boolean failsSnapshots;
+        private final String snapshotHold;
+        private final String endHold;
         private transient ValueState<Long> perKey;
         private transient ListState<Long> totals;
         private transient volatile long total;
@@ -124,6 +128,8 @@ public final class CounterJob {
             this.beats = arguments.text("beats", "");
             this.failAfter = arguments.number("fail-after", Long.MAX_VALUE);
             this.failsSnapshots = arguments.has("ckpt-fail");
+            this.snapshotHold = arguments.text("hold-snapshots", "");
+            this.endHold = arguments.text("hold-ends", "");
         }
 
         @Override
@@ -140,8 +146,22 @@ public final class CounterJob {
             if (failsSnapshots) {
                 throw new IllegalStateException("CounterJob was told to fail its snapshots");
             }
+            waitWhile(snapshotHold);
             totals.clear();
             totals.add(total);
+        }
+
+        /** A stop's savepoint is complete, and known to be, before the job ends: here is the moment in between. */
+        @Override
+        public void notifyCheckpointComplete(long checkpointId) throws Exception {
+            waitWhile(endHold);
+        }
+
+        /** Waits as long as somebody keeps a file in place. */
+        private static void waitWhile(String file) throws InterruptedException {
+            while (!file.isEmpty() && Files.exists(Path.of(file))) {
+                Thread.sleep(20);
+            }
         }
 
         @Override
