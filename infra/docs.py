@@ -21,7 +21,8 @@ NOTES: Final[Mapping[str, str]] = {
     "artifact_type": "Only `jar` can be deployed in this version; the others are refused.",
     "artifact_signature": "An older version with this digest is deployed, if it was admitted. Other bytes are an UPGRADE.",
     "args": "Write a list; a string set has no order.",
-    "deployment.parallelism": "A change is an upgrade in this version; no rescaling in place.",
+    "deployment.parallelism": "Alone and from 2 or more, on a cluster with the adaptive scheduler, a change is made in place, unless"
+    " `upgrade_mode` is `blue-green`; else it is an upgrade.",
     "deployment.upgrade_mode": "`stateless` starts empty every time. `last-state` cancels and starts from the newest checkpoint. `blue-green`"
     " starts the new revision beside the old one, which needs free slots and repeats the outputs since its savepoint.",
     "deployment.savepoint_fallback": "`wait` holds only while the job lives.",
@@ -61,7 +62,7 @@ This page is made from the model (`python -m infra.docs > docs/job-spec.md`).
 | --- | --- |
 | NONE | a wish of its own (a state, a nonce); makes no revision |
 | IGNORE | taken over; the job is not touched |
-| RESCALE | an upgrade in this version |
+| RESCALE | in place where the cluster has the adaptive scheduler: Flink restarts the tasks from the newest checkpoint; else an upgrade |
 | UPGRADE | stopped with a savepoint, started from it |
 | REDEPLOY | likewise, possibly on another cluster |
 

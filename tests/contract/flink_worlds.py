@@ -5,14 +5,16 @@ that what a probe finds out is what the controller will find out.
 """
 
 import io
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from flink_controller.adapters.burn_jar import BURN_ENTRY_CLASS, burn_jar
 from flink_controller.adapters.file_state import FileStateStorage
@@ -25,7 +27,11 @@ from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
 from flink_controller.testing.storage_twin import StorageTwin
-from infra.local.flink import FlinkCluster
+from infra.local.flink import FlinkCluster, FlinkConfig
+from infra.local.processes import free_port
+from infra.local.progress import SILENT
+from infra.local.settings import LocalSettings
+from infra.local.toolchain import Toolchain
 from tests.jobs.build import build, entry_class
 
 STORE_DURATION: Final = timedelta(seconds=3)
@@ -157,7 +163,7 @@ class FlinkWorld(Protocol):
 class TwinWorld:
     """The twin, with a clock that probes move."""
 
-    def __init__(self, version: str, *, high_availability: bool = False) -> None:
+    def __init__(self, version: str, **options: Any) -> None:
         self.version = version
         self.clock = VirtualClock()
         self.storage = StorageTwin()
@@ -172,7 +178,7 @@ class TwinWorld:
                 store_duration=STORE_DURATION,
                 statistics_age=STATISTICS_AGE,
                 slots=SLOTS,
-                high_availability=high_availability,
+                **options,
             ),
             behaviours={f"probe-{name}.jar": variant.behaviour for name, variant in VARIANTS.items()},
         )
@@ -369,6 +375,43 @@ class RealWorld:
 
     def _beats(self, flink_job_id: str) -> list[Path]:
         return sorted(self.beats.glob(f"{flink_job_id}-*.csv"))
+
+
+@contextmanager
+def started(root: Path, *, options: Mapping[str, str] | None = None, **changes: Any) -> Iterator[RealWorld]:
+    """Run a real cluster of the version that `FLINK_VERSION` names, with its state below a folder."""
+    settings = LocalSettings.from_env(os.environ)
+    toolchain = Toolchain(settings.cache_directory, os.environ, SILENT)
+    cluster = FlinkCluster(
+        FlinkConfig(
+            home=toolchain.flink(settings.flink_version),
+            java=toolchain.java(),
+            directory=root / "cluster",
+            rest_port=free_port(),
+            rpc_port=free_port(),
+            slots=SLOTS,
+            heartbeat_timeout_seconds=int(HEARTBEAT_TIMEOUT.total_seconds()),
+            savepoint_root=f"file://{root}/savepoints",
+            checkpoint_root=f"file://{root}/checkpoints",
+            jobmanager_heap_mb=512,
+            taskmanager_heap_mb=512,
+            options={
+                "rest.async.store-duration": f"{int(STORE_DURATION.total_seconds())}s",
+                # The loss of a TaskManager is noticed by two beats that do not arrive.
+                "heartbeat.interval": "1000",
+                "web.refresh-interval": str(int(STATISTICS_AGE.total_seconds() * 1000)),
+                "job-result-store.delete-on-commit": "false",
+                **(options or {}),
+            },
+            **changes,
+        )
+    )
+    (root / "beats").mkdir(parents=True)
+    cluster.start()
+    try:
+        yield RealWorld(cluster, root)
+    finally:
+        cluster.stop()
 
 
 class Probe:

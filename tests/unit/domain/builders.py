@@ -32,6 +32,7 @@ from flink_controller.domain.observation import (
     StorageUnreadable,
     StoredState,
     TriggerStatus,
+    Vertex,
 )
 from flink_controller.domain.plan import Draft, Facts, Findings, Plan, Policy, StagingRefused
 from flink_controller.domain.planning import plan
@@ -158,6 +159,7 @@ class Job:
         self.trigger: TriggerStatus | None = None
         self.checkpoints: Checkpoints | None = None
         self.second_checkpoints: Checkpoints | None = None
+        self.vertices: tuple[Vertex, ...] | None = None
         self.root_cause: str | None = None
         self.second_root_cause: str | None = None
         self.stored: StoredState | StorageUnreadable = StoredState(())
@@ -210,6 +212,7 @@ class Job:
                 self.root_cause,
                 second_checkpoints=self.second_checkpoints,
                 second_root_cause=self.second_root_cause,
+                vertices=self.vertices,
             )
         observation = Observation(
             cluster=self.cluster,

@@ -21,6 +21,7 @@ from flink_controller.domain.observation import (
     StorageUnreadable,
     StoredState,
     TriggerStatus,
+    Vertex,
 )
 from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
 
@@ -330,6 +331,18 @@ class FlinkGateway(Protocol):
 
     def cancel(self, flink_job_id: str) -> Answer:
         """Ask for a cancel. Never raises; harmless twice."""
+
+    def vertices(self, flink_job_id: str) -> tuple[Vertex, ...] | None:
+        """Read which parallelism a running job asks for and has, or None for an unknown job.
+
+        What it has comes from a cache that is up to `web.refresh-interval` (3 s by default) old.
+        """
+
+    def rescale(self, flink_job_id: str, *, before: int, after: int) -> Answer:
+        """Ask for another parallelism of those vertices that have the old one. Never raises; harmless twice.
+
+        Accepted says nothing: Flink restarts the tasks later, or never while there are no slots. Read it back.
+        """
 
     def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
         """Read checkpoint statistics and configuration, or None for an unknown job.

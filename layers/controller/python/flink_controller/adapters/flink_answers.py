@@ -8,9 +8,9 @@ the strongest thing that a list can say.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from flink_controller.domain.cluster_check import ClusterOverview
@@ -26,6 +26,7 @@ from flink_controller.domain.observation import (
     TriggerFailed,
     TriggerInProgress,
     TriggerStatus,
+    Vertex,
 )
 
 INCARNATION_KEY: Final = "web.tmpdir"
@@ -197,11 +198,33 @@ class _Exceptions(_Answer):
     root: str | None = Field(default=None, alias="root-exception")
 
 
+class _Bounds(_Answer):
+    lower: _Count = Field(alias="lowerBound")
+    upper: _Count = Field(alias="upperBound")
+
+
+class _Requirement(_Answer):
+    parallelism: _Bounds
+
+
+class _Requirements(RootModel[dict[str, _Requirement]]):
+    pass
+
+
+class _VertexDetails(_Answer):
+    id: str
+    parallelism: _Count
+
+
+class _Details(_Answer):
+    vertices: list[_VertexDetails]
+
+
 class _Errors(_Answer):
     errors: list[str]
 
 
-_Read = TypeVar("_Read", bound=_Answer)
+_Read = TypeVar("_Read", bound=BaseModel)
 _SETTINGS: Final = TypeAdapter(list[_Setting])
 
 
@@ -292,6 +315,24 @@ def checkpoints(statistics: bytes, config: bytes) -> Checkpoints:
         failed_count=seen.counts.failed,
         deletes_on_cancellation=not settings.externalization.enabled or settings.externalization.delete_on_cancellation,
     )
+
+
+def vertices(requirements: bytes, details: bytes) -> tuple[Vertex, ...]:
+    """Read `/jobs/:id/resource-requirements` and `/jobs/:id` together."""
+    wanted = _read(_Requirements, requirements).root
+    # While it restarts a job has no vertices for a moment.
+    actual = {vertex.id: vertex.parallelism for vertex in _read(_Details, details).vertices}
+    return tuple(Vertex(bounds.parallelism.upper, actual.get(vertex, 0)) for vertex, bounds in sorted(wanted.items()))
+
+
+def rescaled(requirements: bytes, *, before: int, after: int) -> dict[str, Any]:
+    """Write resource requirements anew with another parallelism for the vertices that have the old one."""
+    body = {}
+    for vertex, bounds in _read(_Requirements, requirements).root.items():
+        lower, upper = bounds.parallelism.lower, bounds.parallelism.upper
+        upper = after if upper == before else upper
+        body[vertex] = {"parallelism": {"lowerBound": min(lower, upper), "upperBound": upper}}
+    return body
 
 
 def job_failure(body: bytes) -> str | None:

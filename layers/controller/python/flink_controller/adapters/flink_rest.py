@@ -43,6 +43,7 @@ from flink_controller.domain.observation import (
     Refused,
     TriggerStatus,
     TriggerUnknown,
+    Vertex,
 )
 
 _T = TypeVar("_T")
@@ -174,6 +175,38 @@ class FlinkRest:
         """Ask for a cancel. One call, or two."""
         return self._write("PATCH", flink_job_id, "?mode=cancel")
 
+    def vertices(self, flink_job_id: str) -> tuple[Vertex, ...] | None:
+        """Read wanted and actual parallelism. Two calls."""
+
+        def read() -> tuple[Vertex, ...] | None:
+            wanted = self._call("GET", f"/jobs/{_flink_id(flink_job_id)}/resource-requirements")
+            actual = self._call("GET", f"/jobs/{flink_job_id}") if wanted.status == HTTPStatus.OK else wanted
+            for reply in (wanted, actual):
+                if reply.status != HTTPStatus.OK and answers.says_unknown_job(self._errors(reply)):
+                    return None
+                if reply.status != HTTPStatus.OK:
+                    raise self._unusable(reply)
+            return self._parse(actual, lambda body: answers.vertices(wanted.body, body))
+
+        return self._reads(read)
+
+    def rescale(self, flink_job_id: str, *, before: int, after: int) -> Answer:
+        """Ask for another parallelism. Two calls, the second one perhaps twice."""
+        path = f"/jobs/{_flink_id(flink_job_id)}/resource-requirements"
+
+        def ask() -> Answer:
+            known = self._call("GET", path)
+            if known.status != HTTPStatus.OK:
+                return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(known)))
+            # Flink wants every vertex named, the unchanged ones too.
+            body = self._parse(known, lambda found: answers.rescaled(found, before=before, after=after))
+            reply = self._call("PUT", path, json=body)
+            if reply.status == HTTPStatus.OK:
+                return self._parse(reply, _accepted)
+            return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(reply)))
+
+        return self._carefully(ask)
+
     def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
         """Read checkpoint statistics and configuration. Two calls; one when there is nothing to read."""
         path = f"/jobs/{_flink_id(flink_job_id)}/checkpoints"
@@ -211,19 +244,27 @@ class FlinkRest:
 
     def _write(self, method: str, flink_job_id: str, what: str, body: Mapping[str, Any] | None = None) -> Answer:
         """Ask something of a job that is harmless twice."""
-        deliveries = []
 
         def ask() -> Answer:
+            reply = self._call(method, f"/jobs/{_flink_id(flink_job_id)}{what}", json=body)
+            if reply.status == HTTPStatus.ACCEPTED:
+                return self._parse(reply, _accepted, HTTPStatus.ACCEPTED)
+            return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(reply)))
+
+        return self._carefully(ask)
+
+    def _carefully(self, ask: Callable[[], Answer]) -> Answer:
+        """Repeat what is harmless twice, and remember what may have arrived."""
+        deliveries = []
+
+        def tried() -> Answer:
             try:
-                reply = self._call(method, f"/jobs/{_flink_id(flink_job_id)}{what}", json=body)
-                if reply.status == HTTPStatus.ACCEPTED:
-                    return self._parse(reply, _accepted, HTTPStatus.ACCEPTED)
-                return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(reply)))
+                return ask()
             except FlinkUnreachableError as error:
                 deliveries.append(error.delivery)
                 raise
 
-        answer = _answer(lambda: self._writes(ask))
+        answer = _answer(lambda: self._writes(tried))
         if isinstance(answer, NotSent) and Delivery.UNKNOWN in deliveries:
             # The second try did not leave; the first one did.
             return NoAnswer(answer.cause)

@@ -15,6 +15,7 @@ from flink_controller.domain.cluster_check import (
     Check,
     CheckStatus,
     check_cluster,
+    has_adaptive_scheduler,
     heartbeat_timeout_s,
     is_highly_available,
     name_fault,
@@ -196,6 +197,7 @@ def _learned(probe: FlinkProbe, cluster: Cluster, heartbeat_timeout: float | Non
         update={
             "heartbeat_timeout_s": timeout_s,
             "high_availability": is_highly_available(settings),
+            "adaptive_scheduler": has_adaptive_scheduler(settings),
             "flink_version": overview.version,
         }
     )

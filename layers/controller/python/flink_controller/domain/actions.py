@@ -100,6 +100,15 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Rescale:
+    """Change the parallelism of a running job in place: of those vertices that have the old one, and no others."""
+
+    flink_job_id: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class ReleaseJar:
     """Give up this job's claim on a staged jar; the last one to do so deletes it."""
 
@@ -111,6 +120,6 @@ Preparation: TypeAlias = (
     StageJar | TriggerCheckpoint | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
 )
 """Effects that need no intent: they change no job."""
-Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel
+Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | Rescale
 """Effects that need a recorded intent."""
 Action: TypeAlias = Preparation | Effect

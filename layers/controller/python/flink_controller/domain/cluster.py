@@ -39,5 +39,7 @@ class Cluster(Value):
     """How long a TaskManager outlives its JobManager; part of the quarantine."""
     high_availability: bool = False
     """Whether a JobManager restart keeps the jobs."""
+    adaptive_scheduler: bool = False
+    """Whether a running job's parallelism can be changed in place."""
     flink_version: str = ""
     """As read at registration; for messages only."""

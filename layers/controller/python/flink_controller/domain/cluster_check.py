@@ -171,6 +171,13 @@ def is_highly_available(settings: Mapping[str, str]) -> bool:
     return found.strip().lower() != "none"
 
 
+def has_adaptive_scheduler(settings: Mapping[str, str]) -> bool:
+    """Tell whether a running job's parallelism can be changed in place. In reactive mode Flink chooses it by itself."""
+    if settings.get("scheduler-mode", "").strip().lower() == "reactive":
+        return False
+    return settings.get("jobmanager.scheduler", "").strip().lower() == "adaptive"
+
+
 def check_cluster(
     cluster: Cluster, settings: Mapping[str, str], overview: ClusterOverview, *, is_local: bool, buckets: Sequence[str]
 ) -> tuple[Check, ...]:
@@ -181,6 +188,7 @@ def check_cluster(
         _version(cluster, overview),
         _high_availability(cluster, settings, overview),
         _heartbeat(cluster, settings),
+        _scheduler(cluster, settings),
         _slots(overview),
         _submission(settings),
         _uploads(cluster, settings),
@@ -243,6 +251,19 @@ def _heartbeat(cluster: Cluster, settings: Mapping[str, str]) -> Check:
     return Check(
         "heartbeat timeout", CheckStatus.OK, f"{cluster.heartbeat_timeout_s:g} s; TaskManagers must use no longer one"
     )
+
+
+def _scheduler(cluster: Cluster, settings: Mapping[str, str]) -> Check:
+    found = has_adaptive_scheduler(settings)
+    if found is not cluster.adaptive_scheduler:
+        said, registered = ("adaptive" if found else "not"), ("adaptive" if cluster.adaptive_scheduler else "not")
+        return Check(
+            "scheduler",
+            CheckStatus.WARNING,
+            f"Flink says {said}, registered is {registered}: register it again (flinkctl cluster add {cluster.name} …)",
+        )
+    told = "adaptive: a change of parallelism alone is made in place" if found else "a change of parallelism is an upgrade"
+    return Check("scheduler", CheckStatus.OK, told)
 
 
 def _slots(overview: ClusterOverview) -> Check:

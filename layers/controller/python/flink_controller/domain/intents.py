@@ -27,6 +27,10 @@ KEPT_DIRECTORIES = 5
 """Directories of operations that are searched for a lost savepoint: the last good one and four later tries."""
 
 
+_TRIGGERED = frozenset({OperationKind.STOP, OperationKind.SAVEPOINT})
+"""Kinds that Flink carries out under an id of our choice, and can be asked about."""
+
+
 def load_revision(draft: Draft, revision: RevisionRef) -> LoadRevision | None:
     """Ask for a revision's spec; None when it is gone, which the draft then says."""
     if revision.number in draft.facts.findings.revisions:
@@ -53,7 +57,7 @@ def new_operation(draft: Draft, kind: OperationKind, job: str, purpose: str, *, 
         kind=kind,
         sequence=sequence,
         flink_job_id=job,
-        trigger_id=trigger_id(job, kind, sequence),
+        trigger_id=trigger_id(job, kind, sequence) if kind in _TRIGGERED else "",
         target_directory=directory,
         purpose=purpose,
         started_at=draft.now,

@@ -153,6 +153,15 @@ Answer: TypeAlias = Accepted | Refused | NotSent | NoAnswer
 
 
 @dataclass(frozen=True)
+class Vertex:
+    """The parallelism of one vertex of a running job."""
+
+    wanted: int
+    """Upper bound of what the job asks for; more slots than there are may be asked for."""
+    actual: int
+
+
+@dataclass(frozen=True)
 class JarSeen:
     """One entry of `/jars`."""
 
@@ -208,6 +217,8 @@ class FlinkSeen:
     """Of the second lane's attempt."""
     second_root_cause: str | None = None
     """Of the second lane's attempt, when it failed."""
+    vertices: tuple[Vertex, ...] | None = None
+    """Of the current attempt, while it is being rescaled; None when not asked for or not known."""
 
 
 @dataclass(frozen=True)

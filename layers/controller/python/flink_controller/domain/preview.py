@@ -33,6 +33,7 @@ class Step(StrEnum):
     TAKE_OVER = "take over"
     """The running job already is what the spec asks for; only the record changes."""
     UPGRADE = "upgrade"
+    RESCALE = "rescale"
     MOVE = "move"
     RESTART = "restart"
     SUSPEND = "suspend"
@@ -169,7 +170,7 @@ class _Asked:
         if self.alive is None:
             return self._start()
         operation = self.before.operation
-        if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
+        if operation is not None and operation.kind in {OperationKind.STOP, OperationKind.CANCEL}:
             return self._after_stop(operation)
         return self._change(self.alive)
 
@@ -243,6 +244,8 @@ class _Asked:
         waits = self._waits()
         change = SpecChange.NONE if running is None or target is None else classify(running, target)
         new = target is not None and running is not None and target.number != running.number
+        if new and change is SpecChange.RESCALE and self._is_in_place(alive):
+            return self._rescale(alive)
         if new and change > SpecChange.IGNORE:
             return self._upgrade(alive, change, waits)
         wants_restart = deployment.restart_nonce is not None and deployment.restart_nonce != self.before.restart_nonce
@@ -265,6 +268,26 @@ class _Asked:
         if new or change is SpecChange.IGNORE:
             return self._say(Step.TAKE_OVER, "taken over without touching the running job", change=change.name)
         return self._say(Step.NOTHING, "nothing: what runs already is what the spec asks for", change=change.name)
+
+    def _is_in_place(self, alive: Attempt) -> bool:
+        can = self.cluster is not None and self.cluster.adaptive_scheduler and alive.settled_at is not None
+        is_told_apart = self.running_spec is not None and self.running_spec.deployment.parallelism > 1
+        return can and is_told_apart and self.spec.deployment.upgrade_mode is not UpgradeMode.BLUE_GREEN
+
+    def _rescale(self, alive: Attempt) -> Preview:
+        assert self.running_spec is not None
+        before, after = self.running_spec.deployment.parallelism, self.spec.deployment.parallelism
+        return self._say(
+            Step.RESCALE,
+            f"the running job goes from parallelism {before} to {after} in place: Flink restarts its tasks from its newest"
+            " checkpoint",
+            change=SpecChange.RESCALE.name,
+            state=State.KEPT,
+            starts_from=f"its newest checkpoint below {alive.checkpoint_root}/{alive.flink_job_id}",
+            outputs=Outputs.REPEATED,
+            outputs_because=self._because(Outputs.REPEATED),
+            notes=("should Flink not do it in time, it is made by an upgrade",),
+        )
 
     def _upgrade(self, alive: Attempt, change: SpecChange, waits: str | None) -> Preview:
         is_move = self.spec.cluster != alive.cluster

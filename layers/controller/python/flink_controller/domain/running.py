@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import blue_green, health, intents, stopping, submitting
+from flink_controller.domain import blue_green, health, intents, rescaling, stopping, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -36,6 +36,12 @@ def live(draft: Draft, attempt: Attempt) -> Action | None:
     if operation is not None and operation.flink_job_id != attempt.flink_job_id:
         draft.set(operation=None)
         operation = None
+    if operation is not None and operation.kind is OperationKind.RESCALE:
+        is_wanted = draft.status.desired_state is DesiredState.RUNNING
+        # What ends the job ends the request with it; any other wish waits until the parallelism is known again.
+        if is_wanted and not rescaling.is_over(draft, operation):
+            return rescaling.go_on(draft, attempt, operation)
+        return _towards_spec(draft, intents.current_attempt(draft))
     if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
         return stopping.continue_stop(draft, attempt, operation)
     if operation is not None:
@@ -71,6 +77,8 @@ def _towards_spec(draft: Draft, attempt: Attempt) -> Action | None:
     if not is_back and blue_green.applies(draft, attempt, target):
         # A savepoint under way is waited for, however long it takes: blue processes on meanwhile.
         return blue_green.begin(draft, attempt, target) if draft.status.operation is None else None
+    if not is_back and rescaling.applies(draft, attempt, target):
+        return rescaling.begin(draft, attempt, target)
     return stopping.stop(draft, attempt, "rollback" if is_back else "upgrade")
 
 

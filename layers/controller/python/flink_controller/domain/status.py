@@ -131,6 +131,8 @@ class Attempt(Value):
     """When one was asked for, because none came by half of the deadline."""
     is_proven: bool = False
     """Whether it was healthy once."""
+    rescale_asked_at: datetime | None = None
+    """When another parallelism was last asked for in place."""
     savepoint_directories: tuple[str, ...] = ()
     """Directories of its operations: first the last one that ended well, then later ones."""
     end: EndState | None = None
@@ -149,6 +151,7 @@ class OperationKind(StrEnum):
     STOP = "stop"
     SAVEPOINT = "savepoint"
     CANCEL = "cancel"
+    RESCALE = "rescale"
 
 
 class Operation(Value):
@@ -160,13 +163,17 @@ class Operation(Value):
     trigger_id: str = ""
     target_directory: str = ""
     purpose: str
-    """Why: upgrade, suspend, delete, rollback, move, restart, savepoint."""
+    """Why: upgrade, suspend, delete, rollback, move, restart, savepoint, rescale."""
     started_at: datetime
     """When the first try of this purpose was decided on; deadlines count from here."""
     requested_at: datetime
     """When this request was last decided on."""
     failures: int = 0
     last_failure: str | None = None
+    revision: RevisionRef | None = None
+    """What a rescale leads to."""
+    parallelism: tuple[int, int] | None = None
+    """From and to, of a rescale."""
 
 
 class LaneRole(StrEnum):

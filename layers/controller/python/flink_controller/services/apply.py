@@ -12,6 +12,7 @@ from flink_controller.domain.actions import (
     LoadRevision,
     Preparation,
     ReleaseJar,
+    Rescale,
     SearchState,
     StageJar,
     StopWithSavepoint,
@@ -93,6 +94,8 @@ def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) ->
             )
         case Cancel(flink_job_id=job):
             return gateway.cancel(job)
+        case Rescale(flink_job_id=job, before=before, after=after):
+            return gateway.rescale(job, before=before, after=after)
         case _:
             assert_never(effect)
 

@@ -18,6 +18,7 @@ from flink_controller.domain.observation import (
     Observation,
     TriggerCompleted,
     TriggerStatus,
+    Vertex,
 )
 from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
@@ -187,8 +188,12 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
     trigger: TriggerStatus | None = None
     checkpoints: Checkpoints | None = None
     cause: str | None = None
-    if operation is not None and operation.kind is not OperationKind.CANCEL and operation.flink_job_id == job.flink_job_id:
-        trigger = gateway.trigger(job.flink_job_id, operation.trigger_id)
+    vertices: tuple[Vertex, ...] | None = None
+    if operation is not None and operation.flink_job_id == job.flink_job_id:
+        if operation.trigger_id:
+            trigger = gateway.trigger(job.flink_job_id, operation.trigger_id)
+        elif operation.kind is OperationKind.RESCALE and not job.state.is_terminal:
+            vertices = gateway.vertices(job.flink_job_id)
     if job.state.is_terminal and is_unsettled:
         if not isinstance(trigger, TriggerCompleted):
             checkpoints = gateway.checkpoints(job.flink_job_id)
@@ -196,7 +201,7 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
             cause = gateway.root_cause(job.flink_job_id)
     elif health.needs_checkpoints(attempt, now, _stabilization(spec)):
         checkpoints = gateway.checkpoints(job.flink_job_id)
-    return replace(seen, checkpoints=checkpoints, trigger=trigger, root_cause=cause)
+    return replace(seen, checkpoints=checkpoints, trigger=trigger, vertices=vertices, root_cause=cause)
 
 
 def _with_second(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:

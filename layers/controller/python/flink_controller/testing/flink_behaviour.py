@@ -59,6 +59,8 @@ class JobBehaviour:
     restarts: int | None = None
     """How often Flink restarts it before giving up. None: what the configuration says, or Flink's default."""
     restart_delay: timedelta = timedelta(seconds=1)
+    rescale: timedelta = timedelta(milliseconds=500)
+    """From a request for another parallelism until the tasks restart for it."""
     state_incompatible: bool = False
     """Whether the state it is given does not map; `allow_non_restored_state` helps."""
     checkpoint_interval: timedelta | None = None

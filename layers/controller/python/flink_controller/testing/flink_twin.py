@@ -40,6 +40,7 @@ from flink_controller.domain.observation import (
     TriggerInProgress,
     TriggerStatus,
     TriggerUnknown,
+    Vertex,
 )
 from flink_controller.ports import Clock
 from flink_controller.testing import flink_behaviour
@@ -52,6 +53,8 @@ RECOVERY: Final = timedelta(milliseconds=500)
 """From a JobManager's recovery of a job to its new start, with high availability."""
 HELD: Final = timedelta(milliseconds=20)
 """Between two looks of a job whether it is still held."""
+MAX_PARALLELISM: Final = 128
+"""Flink's own default of `pipeline.max-parallelism` for small jobs."""
 END_OF_STOP: Final = timedelta(milliseconds=20)
 """From a stop's savepoint being complete to its trigger saying so, and again to the job being FINISHED; a crash, or a
 look, can fall in between."""
@@ -81,6 +84,8 @@ class TwinOptions:
     """Whether, with high availability, the next JobManager takes the ids of ended jobs again (Flink's own default of
     `job-result-store.delete-on-commit`)."""
     slots: int = 1000
+    is_adaptive: bool = False
+    """Whether the adaptive scheduler runs the jobs: on fewer slots than asked for, and rescaled in place."""
     client_timeout: timedelta = timedelta(seconds=25)
     """How long a submit is waited for."""
 
@@ -152,6 +157,8 @@ class _Job:
     savepoint: Snapshot | None = None
     completed_count: int = 0
     failed_count: int = 0
+    wanted_parallelism: int = 1
+    parallelism: int = 1
     restart_limit: int | None = None
     restarts: int = 0
     has_started: bool = False
@@ -239,6 +246,7 @@ class FlinkTwin:
         self._triggers: dict[tuple[str, str], _Trigger] = {}
         self._statistics: dict[str, tuple[datetime, Checkpoints]] = {}
         self._causes: dict[str, tuple[datetime, str | None]] = {}
+        self._parallelisms: dict[str, tuple[datetime, int]] = {}
         self._calls: list[_Call] = []
         self._begin_incarnation()
         storage.attach(self._catch_up)
@@ -255,6 +263,7 @@ class FlinkTwin:
                 "execution.checkpointing.dir": self.options.checkpoint_root,
                 "high-availability.type": "zookeeper" if self.options.high_availability else "NONE",
                 "job-result-store.delete-on-commit": str(self.options.forgets_ended).lower(),
+                "jobmanager.scheduler": "adaptive" if self.options.is_adaptive else "default",
             },
         )
 
@@ -268,7 +277,7 @@ class FlinkTwin:
         self._arrive("free_slots")
         if not self._has_taskmanagers:
             return 0
-        return self.options.slots - sum(job.submit.parallelism for job in self._jobs.values() if job.holds_slots)
+        return self.options.slots - sum(job.parallelism for job in self._jobs.values() if job.holds_slots)
 
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""
@@ -354,6 +363,32 @@ class FlinkTwin:
                 self._at(job, job.behaviour.cancel, lambda: self._end(job, FlinkState.CANCELED))
         return Accepted()
 
+    def vertices(self, flink_job_id: str) -> tuple[Vertex, ...] | None:
+        """Read which parallelism a running job asks for and has."""
+        self._arrive("vertices")
+        job = self._jobs.get(flink_job_id)
+        if job is None or job.state.is_terminal:
+            return None
+        return (Vertex(job.wanted_parallelism, self._cached(self._parallelisms, job, lambda found: found.parallelism)),)
+
+    def rescale(self, flink_job_id: str, *, before: int, after: int) -> Answer:
+        """Ask for another parallelism; the tasks restart a little later."""
+        try:
+            self._arrive("rescale")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        job = self._jobs.get(flink_job_id)
+        if job is None or job.state.is_terminal or not self.options.is_adaptive:
+            return Refused(RefusalKind.OTHER, _not_found(flink_job_id))
+        if after > MAX_PARALLELISM:
+            return Refused(
+                RefusalKind.OTHER, f"The newly requested parallelism {after} exceeds its maximum parallelism 128."
+            )
+        if job.wanted_parallelism == before:
+            job.wanted_parallelism = after
+            self._at(job, job.behaviour.rescale, lambda: self._rescale(job))
+        return Accepted()
+
     def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
         """Read checkpoint statistics and configuration; they may be as old as `statistics_age`."""
         self._arrive("checkpoints")
@@ -407,6 +442,7 @@ class FlinkTwin:
         self._triggers = {}
         self._statistics = {}
         self._causes = {}
+        self._parallelisms = {}
         if not self.options.keeps_jars:
             self._jars = {}
 
@@ -634,6 +670,8 @@ class FlinkTwin:
             name=settings.get(flink_behaviour.NAME, "Flink Batch Job" if behaviour.is_batch else "Flink Streaming Job"),
             checkpoint_directory=settings.get(flink_behaviour.DIRECTORY, self.options.checkpoint_root).rstrip("/"),
             changed_at=self._time,
+            wanted_parallelism=submit.parallelism,
+            parallelism=submit.parallelism,
         )
         others = tuple(copy.id for copy in self._live() if copy.id[:TAG_DIGITS] == job.id[:TAG_DIGITS])
         self._known.add(job.id)
@@ -686,10 +724,13 @@ class FlinkTwin:
         self._history.append(start)
 
     def _schedule(self, job: _Job) -> None:
-        """Deploy a job's tasks when there are slots for all; until then it is RUNNING without any."""
-        taken = sum(other.submit.parallelism for other in self._jobs.values() if other.holds_slots and other is not job)
-        fits = taken + job.submit.parallelism <= self.options.slots
-        if job.behaviour.never_schedules or not self._has_taskmanagers or not fits:
+        """Deploy a job's tasks when there are slots for all (the adaptive scheduler: for some); until then it has none."""
+        taken = sum(other.parallelism for other in self._jobs.values() if other.holds_slots and other is not job)
+        left = self.options.slots - taken
+        job.parallelism = job.wanted_parallelism
+        if self.options.is_adaptive and left > 0:
+            job.parallelism = min(job.wanted_parallelism, left)
+        if job.behaviour.never_schedules or not self._has_taskmanagers or job.parallelism > left:
             return
         job.holds_slots = True
         self._at(job, job.behaviour.schedule, lambda: self._process(job))
@@ -873,12 +914,18 @@ class FlinkTwin:
             job.restarts += 1
             self._restart(job)
 
-    def _restart(self, job: _Job) -> None:
+    def _restart(self, job: _Job, *, after: timedelta | None = None) -> None:
         self._freeze(job)
         job.is_draining = job.holds_slots = False
         self._enter(job, FlinkState.RESTARTING)
         self._fail_triggers(job, "org.apache.flink.runtime.checkpoint.CheckpointException: FailoverRegion is restarting.")
-        self._at(job, job.behaviour.restart_delay, lambda: self._resume(job))
+        self._at(job, job.behaviour.restart_delay if after is None else after, lambda: self._resume(job))
+
+    def _rescale(self, job: _Job) -> None:
+        """Restart a job's tasks at once, for a parallelism that the free slots allow."""
+        taken = sum(other.parallelism for other in self._jobs.values() if other.holds_slots and other is not job)
+        if job.processing_since is not None and min(job.wanted_parallelism, self.options.slots - taken) != job.parallelism:
+            self._restart(job, after=timedelta(0))
 
     def _resume(self, job: _Job) -> None:
         """Start a job again, from its newest checkpoint, never from a savepoint of its own, or from what it began with."""
