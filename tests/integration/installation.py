@@ -24,7 +24,8 @@ from flink_controller.domain.artifact import ArtifactHead, signed_text
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.status import JobStatus
-from flink_controller.testing.simulator import DEMO_KEY, jar_bytes
+from flink_controller.testing.jars import jar_bytes
+from flink_controller.testing.simulator import DEMO_KEY
 from tests.contract.tables import create_spec_table, create_state_table
 
 EVENTS: Final = Path(__file__).resolve().parents[2] / "events"

@@ -14,7 +14,7 @@ from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind
 from flink_controller.testing.flink_behaviour import JobBehaviour
-from flink_controller.testing.simulator import jar_bytes
+from flink_controller.testing.jars import jar_bytes
 from infra.functions import FUNCTIONS
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import (

@@ -12,7 +12,7 @@ from flink_controller.bootstrap import controller
 from flink_controller.domain.cluster import Auth
 from flink_controller.domain.errors import TransientError
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.testing.simulator import jar_bytes
+from flink_controller.testing.jars import jar_bytes
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import JAR, STATE_TABLE, Installation, deliver, invoke, sample, spec_item
 

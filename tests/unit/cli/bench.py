@@ -5,7 +5,6 @@ The controller is played by its own services: whenever the program waits, time p
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from flink_controller.settings import Settings
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN
 from flink_controller.testing.flink_twin import FlinkTwin
+from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
 from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
@@ -225,8 +225,7 @@ class Bench:
     def jar(self, content: str = "v1") -> Path:
         """Make a jar."""
         path = self.directory / f"{content}.jar"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("version.txt", content)
+        path.write_bytes(jar_bytes(content))
         return path
 
     def file(self, document: Any, name: str = "job.yaml") -> str:

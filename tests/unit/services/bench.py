@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import io
-import zipfile
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +20,7 @@ from flink_controller.services.reconcile import Outcome, reconcile_job
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
+from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
 from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
@@ -55,14 +54,6 @@ def trusted(key_id: str, seed: bytes, **changes: Any) -> TrustedKey:
         "namespaces": ("default",),
     }
     return TrustedKey(**{**known, **changes})
-
-
-def jar_bytes(label: str = "v1") -> bytes:
-    """Make a small jar whose bytes depend on its label alone."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("label.txt"), label)
-    return buffer.getvalue()
 
 
 def signature_of(content: bytes, seed: bytes = b"team") -> bytes:

@@ -13,8 +13,9 @@ from flink_controller.ports import Held
 from flink_controller.services.check_health import Health, check_health
 from flink_controller.services.reconcile import BUSY_DELAY, LEASE, Outcome, reconcile_jobs
 from flink_controller.testing.flink_behaviour import JobBehaviour
+from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_statuses import MemoryStatuses
-from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, jar_bytes
+from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench
 
 DAY = timedelta(days=1)
 

@@ -17,8 +17,9 @@ from flink_controller.domain.status import JobStatus, StagedJar
 from flink_controller.ports import Commit
 from flink_controller.services.stage_jar import burn_submit, stage_jar
 from flink_controller.testing.clock import START
+from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects
-from tests.unit.services.bench import BUCKET, BURN_BYTES, JOB, KEY, POLICY, SECOND, Bench, jar_bytes, trusted
+from tests.unit.services.bench import BUCKET, BURN_BYTES, JOB, KEY, POLICY, SECOND, Bench, trusted
 
 
 class Altering(MemoryArtifactObjects):

@@ -6,7 +6,6 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Final
 
@@ -15,37 +14,26 @@ import typer
 from flink_controller.cli.context import SIGNING_KEY, Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, short, tell
+from flink_controller.domain.archive import Contents
 from flink_controller.domain.artifact import SIGNATURE_SUFFIX, ArtifactVersion, TrustedKey, signed_text
 from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.inspection import inspect
 from flink_controller.domain.names import artifact_prefix, namespace_of_key, shown
 from flink_controller.services.admit_artifact import (
     MAX_SIGNATURE_BYTES,
     SIGNATURE_SUFFIXES,
     decode_signature,
     find_signer,
-    jar_fault,
     key_fault,
 )
+from flink_controller.services.read_contents import read_contents
 
-CHUNK_BYTES: Final = 2**20
-_TAIL_BYTES: Final = 2**16 + 64
-"""A zip's end record with the longest comment."""
 QUIET_SECONDS: Final = 2.0
 """An upload that takes longer says how far it is, this often."""
 MAX_KEY_BYTES: Final = 2**16
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The artifact on this machine.")]
 
 app = typer.Typer(help="Sign, upload and look at artifacts.", no_args_is_help=True, rich_markup_mode=None)
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What one pass over a file tells."""
-
-    sha256: str
-    size_bytes: int
-    fault: str | None
-    """Why it is no whole jar."""
 
 
 @app.command(epilog="Example: flinkctl artifact sign etl.jar --key release-key.pem")
@@ -65,14 +53,15 @@ def sign(
     The signature is base64 over the text `sha256:<hex of the file>`.
     """
     private_key, origin = _private_key(key or session_of(context).signing_key)
-    contents = inspect(file)
+    contents = read(file)
+    fault = inspect(file.name, contents).message
     target = out or file.with_name(file.name + SIGNATURE_SUFFIX)
     try:
         target.write_bytes(_signature(private_key, origin, contents.sha256))
     except OSError as error:
         raise FailureError(f"{printable(target)}: {error.strerror or error}") from error
-    if contents.fault is not None:
-        tell(f"warning: {printable(file)} {contents.fault}; the controller would refuse it")
+    if fault:
+        tell(f"warning: {printable(file)} {fault}; the controller would refuse it")
     say(f"{target}: signature over sha256:{contents.sha256} by {origin}")
 
 
@@ -93,9 +82,10 @@ def push(
     """
     session = session_of(context)
     namespace = _namespace(to)
-    contents = inspect(file)
-    if contents.fault is not None:
-        raise FailureError(f"{printable(file)} {contents.fault}; nothing was uploaded")
+    contents = read(file)
+    fault = inspect(to, contents).message
+    if fault:
+        raise FailureError(f"{printable(file)} {fault}; nothing was uploaded")
     signature = None
     chosen = sign_with or session.signing_key
     if chosen is not None:
@@ -156,9 +146,10 @@ def verify(
     """
     session = session_of(context)
     source = signature or file.with_name(file.name + SIGNATURE_SUFFIX)
-    contents = inspect(file)
-    if contents.fault is not None:
-        raise FailureError(f"{printable(file)} {contents.fault}")
+    contents = read(file)
+    fault = inspect(to or file.name, contents).message
+    if fault:
+        raise FailureError(f"{printable(file)} {fault}")
     try:
         raw = decode_signature(_small_file(source, MAX_SIGNATURE_BYTES, "--signature"))
     except ValueError as error:
@@ -171,9 +162,9 @@ def verify(
             f"{printable(source)} is no signature of {printable(file)} (sha256:{contents.sha256}) by a key given (keys: {printable(known)})"
         )
     if to is not None and not key:
-        fault = key_fault(signer, to, _namespace(to), session.clock.now())
-        if fault is not None:
-            raise FailureError(fault)
+        distrust = key_fault(signer, to, _namespace(to), session.clock.now())
+        if distrust is not None:
+            raise FailureError(distrust)
     say(f"{file}: sha256:{contents.sha256} is signed by {signer.key_id}")
 
 
@@ -208,23 +199,17 @@ def list_(
     emit({"items": [version.model_dump(mode="json") for version in found]}, output, table=table)
 
 
-def inspect(file: Path) -> Contents:
-    """Hash a file in one pass of bounded memory, and look at both ends of it.
+def read(file: Path) -> Contents:
+    """Hash a file in one pass of bounded memory.
 
     Raises:
         typer.BadParameter: it cannot be read.
     """
-    digest, head, tail, size = hashlib.sha256(), b"", b"", 0
     try:
         with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-                head = head or chunk[:4]
-                tail = (tail + chunk)[-_TAIL_BYTES:]
-                size += len(chunk)
+            return read_contents(stream)
     except OSError as error:
         raise typer.BadParameter(f"{printable(file)}: {error.strerror or error}", param_hint="'FILE'") from None
-    return Contents(digest.hexdigest(), size, jar_fault(head, tail, size))
 
 
 def _namespace(key: str) -> str:

@@ -6,29 +6,22 @@ again if a newer version appeared meanwhile. Jar and signature may come in eithe
 
 import base64
 import binascii
-import hashlib
-import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from flink_controller.domain.artifact import SIGNATURE_SUFFIX, ArtifactVersion, TrustedKey, Verdict, signed_text
 from flink_controller.domain.errors import NotFoundError, StaleWriteError
-from flink_controller.domain.names import artifact_prefix, namespace_of_key, shown
+from flink_controller.domain.inspection import inspect
+from flink_controller.domain.names import artifact_prefix, namespace_of_key
 from flink_controller.domain.plan import Policy
 from flink_controller.ports import ObjectVersion, Ports, SignatureVerifier
+from flink_controller.services.read_contents import read_contents
 
 SIGNATURE_SUFFIXES = (SIGNATURE_SUFFIX, ".dsse.json", ".sigstore.json")
 MAX_SIGNATURE_BYTES = 64 * 1024
 MAX_ROUNDS = 5
 """Versions that may overtake one another during one admission; the event of the last one comes anyway."""
-_CHUNK_BYTES = 1024 * 1024
-_ZIP_START = b"PK\x03\x04"
-_ZIP_END = b"PK\x05\x06"
-_ZIP_END_BYTES = 22
-_ZIP_TAIL_BYTES = _ZIP_END_BYTES + 0xFFFF
-_ZIP64 = 0xFFFFFFFF
 
 
 class Admission(StrEnum):
@@ -39,13 +32,6 @@ class Admission(StrEnum):
     REFUSED = "refused"
     IGNORED = "ignored"
     """Not an artifact, or deleted meanwhile."""
-
-
-@dataclass(frozen=True)
-class _Contents:
-    sha256: str
-    fault: str | None
-    """Why the bytes are no jar."""
 
 
 def admit_artifact(ports: Ports, policy: Policy, bucket: str, key: str) -> Admission:
@@ -91,7 +77,9 @@ def judge(ports: Ports, version: ObjectVersion, namespace: str) -> ArtifactVersi
     Raises:
         NotFoundError: the version is gone.
     """
-    contents = _read(ports, version)
+    with ports.objects.open(version.bucket, version.key, version.version_id) as stream:
+        contents = read_contents(stream)
+    inspection = inspect(version.key, contents)
     now = ports.clock.now()
 
     def verdict(kind: Verdict, reason: str, message: str, key_id: str | None = None) -> ArtifactVersion:
@@ -109,8 +97,8 @@ def judge(ports: Ports, version: ObjectVersion, namespace: str) -> ArtifactVersi
             decided_at=now,
         )
 
-    if contents.fault is not None:
-        return verdict(Verdict.REFUSED, "NotAJar", f"{version.key}: {contents.fault}")
+    if inspection.reason:
+        return verdict(Verdict.REFUSED, inspection.reason, f"{version.key} {inspection.message}")
     found = ports.objects.read(version.bucket, version.key + SIGNATURE_SUFFIX, limit_bytes=MAX_SIGNATURE_BYTES)
     if found is None:
         return verdict(
@@ -168,39 +156,3 @@ def key_fault(key: TrustedKey, object_key: str, namespace: str, now: datetime) -
     if not key.covers(object_key, namespace):
         return f"key {key.key_id} may not sign for namespace {namespace} (keys under {artifact_prefix(namespace)})"
     return key.distrusted(now)
-
-
-def _read(ports: Ports, version: ObjectVersion) -> _Contents:
-    """Hash a version in one pass of bounded memory, and look at both ends of it."""
-    digest, tail, head, size = hashlib.sha256(), b"", b"", 0
-    with ports.objects.open(version.bucket, version.key, version.version_id) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-            head = (head + chunk)[:4] if len(head) < len(_ZIP_START) else head
-            tail = (tail + chunk)[-_ZIP_TAIL_BYTES:]
-    return _Contents(digest.hexdigest(), jar_fault(head, tail, size))
-
-
-def jar_fault(head: bytes, tail: bytes, size_bytes: int) -> str | None:
-    """Say why bytes with this start and end are no whole zip archive, or None.
-
-    Nothing is unpacked. The end record must close the file and point at a directory inside it; a truncated upload has
-    none.
-    """
-    if size_bytes == 0:
-        return "is empty"
-    if head != _ZIP_START:
-        return f"is not a jar (it begins with {shown(head.decode('latin-1'), 20)})"
-    at = tail.rfind(_ZIP_END)
-    if at < 0 or len(tail) - at < _ZIP_END_BYTES:
-        return "is a truncated jar: its central directory is missing"
-    entries, directory_bytes, offset, comment_bytes = struct.unpack("<10xHIIH", tail[at : at + _ZIP_END_BYTES])
-    if at + _ZIP_END_BYTES + comment_bytes != len(tail):
-        return "is not a whole jar: its end record does not close the file"
-    end_at = size_bytes - (len(tail) - at)
-    if _ZIP64 not in {directory_bytes, offset} and offset + directory_bytes > end_at:
-        return "is a truncated jar: its central directory lies outside of the file"
-    if entries == 0:
-        return "is a jar without entries"
-    return None

@@ -18,7 +18,8 @@ from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
-from flink_controller.testing.simulator import JOB, Fault, FaultKind, Point, ViolationError, World, jar_bytes, spec_item
+from flink_controller.testing.jars import jar_bytes
+from flink_controller.testing.simulator import JOB, Fault, FaultKind, Point, ViolationError, World, spec_item
 
 PATIENCE = timedelta(minutes=30)
 """Virtual time in which a step of a story must settle; the longest waits are leases, the quarantine and backoffs."""

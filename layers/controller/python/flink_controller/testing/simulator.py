@@ -10,7 +10,6 @@ what the twins know and Flink does not show.
 import base64
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -53,6 +52,7 @@ from flink_controller.testing.faults import (
 from flink_controller.testing.flink_behaviour import BURN, JobBehaviour
 from flink_controller.testing.flink_twin import FlinkTwin, TwinOptions
 from flink_controller.testing.interception import PortCall, intercepted
+from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects, MemoryArtifactRecords
 from flink_controller.testing.memory_circuits import MemoryCircuits
 from flink_controller.testing.memory_follow_ups import MemoryFollowUps
@@ -102,14 +102,6 @@ def demo_key() -> SigningKey:
 
 
 DEMO_KEY = demo_key()
-
-
-def jar_bytes(label: str) -> bytes:
-    """Make a small jar whose bytes depend on its label alone."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("label.txt"), label)
-    return buffer.getvalue()
 
 
 def spec_item(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""May an artifact of its type run, judged by its bytes alone? One entry for all types; each type has a module of its own."""
+
+from dataclasses import dataclass
+
+from flink_controller.domain.archive import ArchiveError, Contents
+from flink_controller.domain.jar import entry_classes
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found."""
+
+    reason: str = ""
+    """Why it may not run, in one word for programs; empty when it may."""
+    message: str = ""
+    """The same for people, to be continued after the artifact's name."""
+    entry_classes: tuple[str, ...] = ()
+    """Of a jar: what its manifest offers to start."""
+
+
+def inspect(_key: str, contents: Contents) -> Inspection:
+    """Look at an artifact. Never raises on its bytes."""
+    try:
+        return Inspection(entry_classes=entry_classes(contents))
+    except ArchiveError as fault:
+        return Inspection("NotAJar", str(fault))
