@@ -12,7 +12,6 @@ from random import Random
 from flink_controller.testing.faults import Point, applies
 from flink_controller.testing.scenarios import SCENARIOS, Scenario, run
 from flink_controller.testing.simulator import Fault, FaultKind, ViolationError
-from tests.simulation.gaps import story_gap
 
 BY_NAME = {scenario.__name__: scenario for scenario in SCENARIOS}
 
@@ -24,25 +23,17 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)
     """By kind of fault."""
     violations: list[str] = field(default_factory=list)
-    known: Counter[str] = field(default_factory=Counter)
-    """Broken promises that a known gap explains, by its story."""
 
     def add(self, other: "Tally") -> None:
         """Add another part."""
         self.runs.update(other.runs)
         self.violations.extend(other.violations)
-        self.known.update(other.known)
 
     def tell(self, name: str, faults: tuple[Fault, ...], *, enforces_leases: bool) -> None:
         """Tell one story under some faults, and keep what came of it."""
         violation = violation_of(BY_NAME[name], *faults, enforces_leases=enforces_leases)
-        if violation is None:
-            return
-        gap = story_gap(name, (fault.kind for fault in faults), violation)
-        if gap is None:
+        if violation is not None:
             self.violations.append(f"{_said(name, faults, enforces_leases=enforces_leases)}: {violation}")
-        else:
-            self.known[gap] += 1
 
     def line(self) -> str:
         """Say it in one line."""

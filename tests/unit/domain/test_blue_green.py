@@ -430,8 +430,7 @@ def test_a_green_beside_a_dead_blue_is_removed_and_the_job_brought_back_from_blu
 
     removal = job.look()
     job.show(FlinkState.CANCELED, number=2)
-    job.look()
-    back = job.wait(30).look()
+    back = job.look()
 
     assert isinstance(removal.action, Cancel)
     assert removal.action.flink_job_id.endswith("2")

@@ -7,8 +7,9 @@ location blocks and never becomes an empty start.
 from datetime import timedelta
 
 from flink_controller.domain.actions import LoadRevision, Preparation, SearchState
+from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.observation import Checkpoints, StorageUnreadable, StoredState, TriggerCompleted
-from flink_controller.domain.plan import Draft, bounded
+from flink_controller.domain.plan import Draft, bounded, target_of
 from flink_controller.domain.spec import JobSpec, UpgradeMode
 from flink_controller.domain.status import (
     Attempt,
@@ -16,6 +17,7 @@ from flink_controller.domain.status import (
     EndState,
     Failures,
     Handover,
+    Operation,
     OperationKind,
     RefusedRevision,
     Savepoint,
@@ -64,8 +66,7 @@ STATISTICS_AGE = timedelta(seconds=5)
 def _newest(draft: Draft, attempt: Attempt) -> Handover | SearchState | StorageUnreadable | None:
     """Find the newest state of a dead attempt; None: it is too early to tell."""
     if attempt.end is EndState.BURNED:
-        # It never ran: what it was to start from is handed on.
-        return _handover(attempt, attempt.restore_from)
+        return _handover(attempt, _inherited(draft, attempt))
     trigger = draft.seen.trigger if draft.seen is not None else None
     if attempt.end is EndState.FINISHED and isinstance(trigger, TriggerCompleted) and _was_stopped(draft):
         return _handover(attempt, trigger.path)
@@ -108,7 +109,18 @@ def _choose(draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: 
         return _handover(attempt, newest.path)
     if not attempt.retains_state and draft.status.desired_state not in GONE:
         return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
-    return _handover(attempt, attempt.restore_from)
+    return _handover(attempt, _inherited(draft, attempt))
+
+
+def _inherited(draft: Draft, attempt: Attempt) -> str | None:
+    """Give what an attempt hands on that has written nothing: what it was to start from.
+
+    A stateless start that never ran has given nothing up: what it was to leave aside is still there.
+    """
+    before = draft.status.handover
+    if attempt.leaves_state and attempt.live_at is None and before is not None:
+        return before.path
+    return attempt.restore_from
 
 
 def _handover(attempt: Attempt, path: str | None, *, is_end: bool = False) -> Handover:
@@ -136,9 +148,12 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
         draft.event("SavepointCompleted", handover.path)
     if _was_proven(draft, attempt):
         draft.set(stable_state=handover.path)
+    if operation is not None and operation.kind is OperationKind.SAVEPOINT:
+        _tell_unfinished(draft, operation, handover)
     draft.set(handover=handover, operation=None)
     if handover.is_end:
-        draft.set(is_completed=True)
+        # A change that came too late for the job that ended starts another one.
+        draft.set(is_completed=not _is_replaced(draft, attempt))
         draft.event("Completed", "the job finished by itself")
         return
     if asked:
@@ -146,6 +161,23 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
         draft.event("Stopped" if attempt.end is EndState.FINISHED else "Cancelled", f"for {operation.purpose}")
         return
     _unasked(draft, attempt, spec)
+
+
+def _tell_unfinished(draft: Draft, operation: Operation, handover: Handover) -> None:
+    """Tell what became of a savepoint under way when its job ended."""
+    if handover.path is not None and handover.path.startswith(f"{operation.target_directory}/"):
+        draft.set(savepoint=Savepoint(path=handover.path, completed_at=draft.now))
+        draft.event("SavepointCompleted", handover.path)
+    else:
+        draft.event("SavepointFailed", f"{operation.flink_job_id} ended before its savepoint was complete", warning=True)
+
+
+def _is_replaced(draft: Draft, attempt: Attempt) -> bool:
+    """Whether something else than what a dead attempt ran is wanted by now."""
+    running, target = draft.status.running, target_of(draft.status)
+    if running is None or target is None or target.number == attempt.revision:
+        return False
+    return classify(running, target) > SpecChange.IGNORE
 
 
 def _unasked(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
@@ -176,6 +208,9 @@ def _failed(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
         return
     if can_roll_back(draft, attempt, spec):
         refuse(draft, reason, cause)
+        return
+    if _is_replaced(draft, attempt):
+        # What failed is not wanted any more; its failure says nothing about what is.
         return
     if (spec is not None and not never_ran and spec.deployment.on_failure.action == "none") or (
         never_ran and not _was_proven(draft, attempt)

@@ -32,7 +32,7 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     if is_healthy(attempt, draft.now, stabilization):
         _prove(draft)
         return
-    deadline = proof_deadline(attempt, rollback)
+    deadline = proof_deadline(draft, attempt, rollback)
     if draft.now >= deadline and handover.can_roll_back(draft, attempt, spec):
         handover.refuse(draft, "NotHealthy", unhealthy_because(attempt))
         return
@@ -41,7 +41,8 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
 
 def look_again(draft: Draft, attempt: Attempt, rollback: Rollback) -> None:
     """Say when the proof of a live attempt can next be decided."""
-    deadline, stabilization = proof_deadline(attempt, rollback), timedelta(seconds=rollback.stabilization_seconds)
+    deadline = proof_deadline(draft, attempt, rollback)
+    stabilization = timedelta(seconds=rollback.stabilization_seconds)
     if draft.now < deadline:
         draft.look(deadline)
     settled = attempt.settled_at
@@ -71,9 +72,12 @@ def missing_checkpoint(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> 
     return TriggerCheckpoint(attempt.flink_job_id)
 
 
-def proof_deadline(attempt: Attempt, rollback: Rollback) -> datetime:
-    """Say when a live attempt must be healthy. Time in which nobody could see it does not count against it."""
-    return (attempt.live_at or attempt.submitted_at) + timedelta(seconds=rollback.deadline_seconds)
+def proof_deadline(draft: Draft, attempt: Attempt, rollback: Rollback) -> datetime:
+    """Say when a live attempt must be healthy. A cluster that was away gives it the whole time again once it is back."""
+    since, reachable = attempt.live_at or attempt.submitted_at, draft.status.condition("ClusterReachable")
+    if reachable is not None and reachable.status == "True":
+        since = max(since, reachable.last_transition_time)
+    return since + timedelta(seconds=rollback.deadline_seconds)
 
 
 def is_healthy(attempt: Attempt, now: datetime, stabilization: timedelta) -> bool:

@@ -103,6 +103,9 @@ def summarise(status: JobStatus) -> StatusSummary:
         is_expected_live=alive is not None and alive.phase is AttemptPhase.LIVE and wants_running(status),
         is_flagged_unreachable=reachable is not None and reachable.status == "False",
         observed_spec_hash=status.observed_spec_hash,
+        artifact_version=(
+            None if status.desired is None or status.rejected_spec_hash else status.desired.artifact.version_id
+        ),
         next_look=status.next_look,
         desired_revision=None if status.desired is None else status.desired.number,
         running_revision=None if alive is None else alive.revision,

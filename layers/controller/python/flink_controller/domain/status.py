@@ -100,6 +100,8 @@ class Attempt(Value):
     cluster: str
     restore_from: str | None
     """State that it starts from; None: from nothing."""
+    leaves_state: bool = False
+    """Whether it leaves the state at hand aside, because its spec says `stateless`."""
     checkpoint_root: str
     retains_state: bool = True
     """False once Flink has said that cancelling deletes the checkpoints."""
@@ -348,6 +350,8 @@ class StatusSummary(Value):
     """Whether the attempt should be listed and processing."""
     is_flagged_unreachable: bool = False
     observed_spec_hash: str | None = None
+    artifact_version: str | None = None
+    """Version of the artifact that the accepted spec came with; None while another spec is refused."""
     next_look: datetime | None = None
     desired_revision: int | None = None
     running_revision: int | None = None

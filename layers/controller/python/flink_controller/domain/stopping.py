@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from flink_controller.domain import health, intents, submitting
+from flink_controller.domain import handover, health, intents, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -97,7 +97,7 @@ def continue_stop(draft: Draft, attempt: Attempt, operation: Operation) -> Actio
     if is_due and isinstance(trigger, TriggerUnknown | None):
         draft.set(operation=operation.model_copy(update={"requested_at": draft.now}))
         return StopWithSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
-    if draft.now >= deadline and _may_cancel(attempt, operation, spec):
+    if draft.now >= deadline and _may_cancel(draft, attempt, operation, spec):
         _failed_savepoint(draft, operation, f"not complete after {spec.deployment.savepoint_timeout_seconds} s")
         return _fall_back(draft, attempt, operation)
     draft.look(draft.now + intents.poll_interval(draft.now - operation.requested_at))
@@ -118,7 +118,7 @@ def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobS
     assert operation.last_failure is not None
     is_hopeless = job is None or not job.is_processing or attempt.is_checkpointed is False
     is_over = (is_hopeless and _has_state(attempt)) or draft.now >= deadline
-    if is_over and _may_cancel(attempt, operation, spec):
+    if is_over and _may_cancel(draft, attempt, operation, spec):
         return _fall_back(draft, attempt, operation)
     again_at = operation.requested_at + min(RETRY_STOP * 2 ** min(operation.failures - 1, 5), timedelta(minutes=5))
     draft.wait("SavepointFailed", operation.last_failure, min(again_at, deadline) if draft.now < deadline else again_at)
@@ -129,9 +129,9 @@ def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobS
     )
 
 
-def _may_cancel(attempt: Attempt, operation: Operation, spec: JobSpec) -> bool:
+def _may_cancel(draft: Draft, attempt: Attempt, operation: Operation, spec: JobSpec) -> bool:
     """Whether a stop that does not succeed may become a cancel: a delete always, the rest only if state stays behind."""
-    if operation.purpose == "delete":
+    if operation.purpose == "delete" or draft.status.desired_state in handover.GONE:
         return True
     return _has_state(attempt) and spec.deployment.savepoint_fallback == "last-state"
 

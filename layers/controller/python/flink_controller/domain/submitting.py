@@ -24,7 +24,7 @@ from flink_controller.domain.observation import (
     Refused,
 )
 from flink_controller.domain.plan import Draft, bounded, living, target_of, wants_running
-from flink_controller.domain.spec import JobSpec, ValidSpec
+from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
@@ -213,6 +213,10 @@ def _start(draft: Draft) -> Action | None:
     if staged is None:
         return None
     attempt = open_attempt(draft, target, cluster, staged, restore_from=handover.start_state(draft, spec))
+    attempt = attempt.model_copy(update={"leaves_state": spec.deployment.upgrade_mode is UpgradeMode.STATELESS})
+    if draft.status.handover is not None and draft.status.handover.is_end:
+        # What has come to its end is nothing to go back to: it would begin anew.
+        draft.set(stable=None, stable_state=None)
     draft.set(
         attempt=attempt,
         running=target,

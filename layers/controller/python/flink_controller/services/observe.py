@@ -22,7 +22,7 @@ from flink_controller.domain.observation import (
 )
 from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
-from flink_controller.domain.status import JobStatus, LaneRole, OperationKind
+from flink_controller.domain.status import Attempt, JobStatus, LaneRole, Operation, OperationKind
 from flink_controller.ports import FlinkGateway, Ports, Registry
 from flink_controller.services.gate import Gate
 
@@ -199,9 +199,14 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
             checkpoints = gateway.checkpoints(job.flink_job_id)
         if job.state is FlinkState.FAILED and attempt.root_cause is None:
             cause = gateway.root_cause(job.flink_job_id)
-    elif health.needs_checkpoints(attempt, now, _stabilization(spec)):
+    elif health.needs_checkpoints(attempt, now, _stabilization(spec)) or _is_stuck(attempt, operation):
         checkpoints = gateway.checkpoints(job.flink_job_id)
     return replace(seen, checkpoints=checkpoints, trigger=trigger, vertices=vertices, root_cause=cause)
+
+
+def _is_stuck(attempt: Attempt, operation: Operation | None) -> bool:
+    """Whether a stop failed, and nobody has read yet whether a cancel would leave the job's state behind."""
+    return operation is not None and operation.last_failure is not None and attempt.is_checkpointed is None
 
 
 def _with_second(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:

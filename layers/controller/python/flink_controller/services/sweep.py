@@ -1,13 +1,14 @@
 """Look over the whole fleet once a minute and wake the jobs that need attention. Changes nothing itself.
 
-Cost: one list of jobs per cluster, one read of the status index and one of the pauses, a fifteenth of the specs. A quiet tick writes nothing
-and wakes nobody.
+Cost: one list of jobs per cluster, one read of the status index and one of the pauses, a fifteenth of the specs and of the
+artifacts that they name. A quiet tick writes nothing and wakes nobody.
 """
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
@@ -23,7 +24,7 @@ from flink_controller.services.gate import closed, failed
 SWEEP = "the tick of the fleet"
 """Who counts a failure of the overview."""
 SEGMENTS = 15
-"""A lost stream record heals within this many ticks."""
+"""A lost stream record, or an upload that no index named a job for, heals within this many ticks."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
         woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
     woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
     segment = int(now.timestamp() // 60) % SEGMENTS
-    woken.update(dict.fromkeys(_missed(ports, summaries, segment)))
+    woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
     if woken:
         ports.follow_ups.send_now(list(woken))
     return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken))
@@ -120,12 +121,30 @@ def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]
             yield known.job_id
 
 
-def _missed(ports: Ports, summaries: list[StatusSummary], segment: int) -> Iterable[str]:
-    """Find specs that changed without their stream record having arrived, in one part of all."""
-    observed = {known.job_id: known for known in summaries}
+class _Admitted:
+    """The newest admitted versions of artifacts, each read once a sweep."""
+
+    def __init__(self, ports: Ports, policy: Policy) -> None:
+        self._ports, self._bucket = ports, policy.artifact_bucket
+        self._versions: dict[str, str | None] = {}
+
+    def is_newer(self, known: StatusSummary, item: Mapping[str, Any]) -> bool:
+        """Whether an accepted spec's artifact is another one by now. A pin names its bytes once and for all."""
+        key = item.get("artifact_path")
+        if known.artifact_version is None or not isinstance(key, str) or item.get("artifact_signature") is not None:
+            return False
+        if key not in self._versions:
+            head = self._ports.records.head(self._bucket, key)
+            self._versions[key] = None if head is None or head.admitted is None else head.admitted.version_id
+        return self._versions[key] not in {None, known.artifact_version}
+
+
+def _missed(ports: Ports, policy: Policy, summaries: list[StatusSummary], segment: int) -> Iterable[str]:
+    """Find specs and artifacts that changed without anybody having been woken, in one part of all."""
+    observed, admitted = {known.job_id: known for known in summaries}, _Admitted(ports, policy)
     for job_id, item in ports.specs.segment(segment, SEGMENTS):
         known = observed.get(job_id)
-        if known is None or known.observed_spec_hash != hash_item(item):
+        if known is None or known.observed_spec_hash != hash_item(item) or admitted.is_newer(known, item):
             yield job_id
     for known in summaries:
         is_expected = known.lifecycle not in {Lifecycle.DELETED.value, Lifecycle.DELETING.value}

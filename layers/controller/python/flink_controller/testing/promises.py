@@ -149,9 +149,10 @@ class Promises:
                 numbers = job.revisions.setdefault(found.flink_job_id, [])
                 if found.revision not in numbers:
                     numbers.append(found.revision)
-        if attempt is not None and handover is not None and handover.is_end and handover.of_attempt == attempt.number:
-            self._check_end(attempt.flink_job_id)
-            job.completed.add(attempt.flink_job_id)
+        if handover is not None and handover.is_end:
+            ended = f"{job.tag}{handover.of_attempt:016x}"
+            self._check_end(ended)
+            job.completed.add(ended)
         if attempt is not None and second is not None:
             job.lanes.append(frozenset({attempt.flink_job_id, second.attempt.flink_job_id}))
             if second.role is LaneRole.GREEN:
@@ -287,11 +288,16 @@ class Promises:
         return numbers[-1]
 
     def _newest(self, of: Start, before: Start) -> Snapshot | None:
-        """Give the newest state that a copy has written, or else what it had begun with."""
+        """Give the newest state that a copy has written, or else what it had begun with.
+
+        Flink deletes the checkpoints of a job that ends by itself: where nobody saw that end, nothing tells it from a loss.
+        """
         written = [
             found
             for found in (*self._storage.snapshots.values(), *self._storage.deleted.values())
-            if found.flink_job_id == of.flink_job_id and found.completed_at <= before.at
+            if found.flink_job_id == of.flink_job_id
+            and found.completed_at <= before.at
+            and (of.jar_sha256 not in self.bounded or found.path in self._storage.snapshots)
         ]
         own = max(written, key=lambda found: found.progress, default=None)
         return own if own is not None else self._snapshot(of.restored_from)
