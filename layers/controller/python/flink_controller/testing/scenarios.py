@@ -131,6 +131,49 @@ def upgrade_by_artifact(world: World) -> Iterator[tuple[str, Settled]]:
     yield "upgraded", stable_on(digest)
 
 
+def rescale_in_place(world: World) -> Iterator[tuple[str, Settled]]:
+    """More parallelism, then less again, of the same running job."""
+    yield from first_deploy(world)
+    yield from _rescaled(world, 4)
+    yield from _rescaled(world, 2)
+
+
+def rescale_taken_back(world: World) -> Iterator[tuple[str, Settled]]:
+    """Another parallelism is asked for and taken back before Flink has acted."""
+    yield from first_deploy(world)
+    world.put(spec_item(deployment__parallelism=4))
+    world.run_for(timedelta(milliseconds=200))
+    yield from _rescaled(world, 2)
+
+
+def rescale_and_new_bytes(world: World) -> Iterator[tuple[str, Settled]]:
+    """A new version arrives while the parallelism changes."""
+    yield from first_deploy(world)
+    world.put(spec_item(deployment__parallelism=3))
+    world.run_for(timedelta(milliseconds=200))
+    digest = world.upload("v2")
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w) and _has_parallelism(w, 3)
+
+
+def suspended_while_rescaled(world: World) -> Iterator[tuple[str, Settled]]:
+    """A suspend does not wait for another parallelism."""
+    yield from first_deploy(world)
+    world.put(spec_item(deployment__parallelism=4))
+    world.run_for(timedelta(milliseconds=200))
+    world.put(spec_item(deployment__parallelism=4, state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    yield from _rescaled(world, 4)
+
+
+def jobmanager_lost_while_rescaled(world: World) -> Iterator[tuple[str, Settled]]:
+    """The JobManager dies while the parallelism changes."""
+    yield from first_deploy(world)
+    world.put(spec_item(deployment__parallelism=4))
+    world.run_for(timedelta(milliseconds=200))
+    world.flink.restart_jobmanager()
+    yield from _rescaled(world, 4)
+
+
 def upgrade_by_spec(world: World) -> Iterator[tuple[str, Settled]]:
     """Other arguments."""
     digest = world.upload("v1")
@@ -739,7 +782,17 @@ def upload_that_no_index_names(world: World) -> Iterator[tuple[str, Settled]]:
     yield "upgraded", stable_on(digest)
 
 
+RESCALES: tuple[Scenario, ...] = (
+    rescale_in_place,
+    rescale_taken_back,
+    rescale_and_new_bytes,
+    suspended_while_rescaled,
+    jobmanager_lost_while_rescaled,
+)
+"""Stories on a cluster with the adaptive scheduler."""
+
 SCENARIOS: tuple[Scenario, ...] = (
+    *RESCALES,
     first_deploy,
     spec_before_artifact,
     signature_before_artifact,
@@ -806,7 +859,10 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 """Every story; each is told with every fault at every point."""
 
-OPTIONS: Mapping[str, TwinOptions] = {jobmanager_restarts_with_kept_jars.__name__: TwinOptions(keeps_jars=True)}
+OPTIONS: Mapping[str, TwinOptions] = {
+    jobmanager_restarts_with_kept_jars.__name__: TwinOptions(keeps_jars=True),
+    **{scenario.__name__: TwinOptions(is_adaptive=True) for scenario in RESCALES},
+}
 
 
 def _attempt(world: World) -> int:
@@ -824,6 +880,21 @@ def _is_up_to_date(world: World) -> bool:
     if status is None or status.attempt is None or status.desired is None or item is None:
         return False
     return status.observed_spec_hash == hash_item(item) and status.attempt.revision == status.desired.number
+
+
+def _rescaled(world: World, parallelism: int) -> Iterator[tuple[str, Settled]]:
+    world.put(spec_item(deployment__parallelism=parallelism))
+    (digest,) = {start.jar_sha256 for start in world.flink.history}
+    yield f"at {parallelism}", lambda w: stable_on(digest)(w) and _is_up_to_date(w) and _has_parallelism(w, parallelism)
+
+
+def _has_parallelism(world: World, parallelism: int) -> bool:
+    """Whether the job on Flink asks for a parallelism and has it."""
+    attempt = None if world.status is None else world.status.attempt
+    if attempt is None or not world.flink.is_up:
+        return False
+    vertices = world.flink.vertices(attempt.flink_job_id)
+    return vertices is not None and {(vertex.wanted, vertex.actual) for vertex in vertices} == {(parallelism, parallelism)}
 
 
 def _has_saved(number: int, world: World) -> bool:

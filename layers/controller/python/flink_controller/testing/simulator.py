@@ -241,6 +241,7 @@ class World:
             savepoint_root="s3://state/savepoints",
             checkpoint_root="s3://state/checkpoints",
             heartbeat_timeout_s=self.options.heartbeat_timeout.total_seconds(),
+            adaptive_scheduler=self.options.is_adaptive,
         )
         self.registry.put_cluster(cluster)
         return twin
