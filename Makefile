@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 OUTSIDE := tests/contract tests/e2e tests/chaos
 SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
 
-.PHONY: help setup lint types layers test matrix simulate bench chaos infra lock local local-down demo deploy docs burn-jar clean
+.PHONY: help setup lint types layers test matrix simulate bench chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,9 @@ docs: setup  ## write the generated pages anew: docs/cli.md, docs/job-spec.md
 
 burn-jar: setup  ## build the burn jar from its source
 	$(BIN)/python -m infra.local.burn_jar
+
+runner-jar: setup  ## build what runs SQL scripts from its source
+	$(BIN)/python -m infra.local.runner_jar
 
 clean:  ## remove everything that was installed or built here
 	rm -rf $(VENV) .cache .local cdk.out

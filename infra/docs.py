@@ -18,9 +18,10 @@ NOTES: Final[Mapping[str, str]] = {
     "cluster": "A change moves the job: stopped with a savepoint there, started from it here.",
     "state": "`suspended` stops with a savepoint. `abandoned` stands alone with `job_id`, to end a delete that cannot end.",
     "artifact_path": "Below `artifacts/` in namespace `default`, below `<namespace>/` in any other.",
-    "artifact_type": "Only `jar` can be deployed in this version; the others are refused.",
+    "artifact_type": "What follows from each: [artifact types](artifact-types.md). `pyflink` is refused in this version.",
+    "entry_class": "SQL scripts have none.",
     "artifact_signature": "An older version with this digest is deployed, if it was admitted. Other bytes are an UPGRADE.",
-    "args": "Write a list; a string set has no order.",
+    "args": "Write a list; a string set has no order. Of a SQL script: its variables, as `name=value`.",
     "deployment.parallelism": "Alone and from 2 or more, on a cluster with the adaptive scheduler, a change is made in place, unless"
     " `upgrade_mode` is `blue-green`; else it is an upgrade.",
     "deployment.upgrade_mode": "`stateless` starts empty every time. `last-state` cancels and starts from the newest checkpoint. `blue-green`"

@@ -12,6 +12,7 @@ from flink_controller.cli.reference import commands
 from flink_controller.domain import configuration
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import field_paths
+from flink_controller.domain.sql_script import ALLOWED, DENIED, DENIED_SETTINGS
 from flink_controller.settings import Settings, variable
 from flink_controller.telemetry import Metric
 from infra import docs
@@ -47,6 +48,12 @@ def first_column(table: str) -> set[str]:
         "variable",
         "function",
     }
+
+
+def rows(table: str) -> dict[str, str]:
+    """Give the rows of a table with two columns, without the quotes of the first."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+    return {key.strip("`"): value for key, value in cells[2:]}
 
 
 def anchors(path: Path) -> set[str]:
@@ -95,6 +102,16 @@ def test_every_event_reason_is_documented_and_no_other() -> None:
 
 def test_every_status_reason_is_documented_and_no_other() -> None:
     assert first_column(section("docs/operations.md", "## Status reasons")) == status_reasons()
+
+
+def test_what_a_sql_script_may_hold_is_documented_with_the_reasons() -> None:
+    refused = section("docs/artifact-types.md", "### Statements that are refused")
+    settings = section("docs/artifact-types.md", "### Settings that are refused")
+
+    assert rows(refused) == dict(DENIED)
+    assert rows(settings) == dict(DENIED_SETTINGS)
+    runs = section("docs/artifact-types.md", "### Statements that run")
+    assert re.findall(r"`([^`]+)`", runs) == list(ALLOWED)
 
 
 def test_the_reasons_are_found_at_all() -> None:

@@ -1,23 +1,20 @@
 """Jars whose bytes depend on their sources alone, so that a digest says what is inside.
 
-`jar` of the Java kit stamps the time of day into every entry; here entries are sorted, dated alike and not compressed
-(compressors differ between machines).
+`jar` of the Java kit stamps the time of day into every entry, so it is not used.
 """
 
 import io
 import subprocess
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flink_controller.services.pack_jar import write_jar
 from infra.local.errors import LocalStackError
 
 JAVA_RELEASE: Final = "11"
 """Oldest Java that any supported Flink runs on."""
-EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
-"""The date of every entry: the first one that the format can hold."""
 
 
 def compile_jar(
@@ -49,13 +46,6 @@ def compile_jar(
 
 def jar_bytes(entries: Mapping[str, bytes], *, entry_class: str) -> bytes:
     """Return a jar with these files and a manifest that names the entry class."""
-    manifest = f"Manifest-Version: 1.0\r\nMain-Class: {entry_class}\r\n\r\n".encode()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as jar:
-        # The manifest comes first by custom; some readers look at the first entry only.
-        for name, content in [("META-INF/MANIFEST.MF", manifest), *sorted(entries.items())]:
-            entry = zipfile.ZipInfo(name, EARLIEST)
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            jar.writestr(entry, content)
+    write_jar(buffer, sorted(entries.items()), entry_class=entry_class)
     return buffer.getvalue()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_controller.domain import spec as spec_module
+from flink_controller.domain.artifact import ArtifactType
 from flink_controller.domain.change import SpecChange
 from flink_controller.domain.spec import (
     MAX_FAULTS,
@@ -299,9 +300,15 @@ def test_a_namespace_names_only_its_own_keys(job_id: str, key: str, is_allowed: 
     [
         ({"artifact_path": "artifacts/etl.py"}, "artifact_type: pyflink cannot be deployed"),
         ({"artifact_path": "artifacts/etl.zip"}, "artifact_type: pyflink cannot be deployed"),
-        ({"artifact_path": "artifacts/etl.sql"}, "artifact_type: sql cannot be deployed"),
         ({"artifact_path": "artifacts/etl"}, "artifact_type: cannot be inferred"),
-        ({"artifact_type": "sql"}, "artifact_type: sql cannot be deployed"),
+        ({"artifact_type": "sql"}, "artifact_type: a name such as 'etl.jar' says jar, not sql"),
+        (
+            {"artifact_path": "artifacts/etl.sql", "artifact_type": "jar"},
+            "artifact_type: a name such as 'etl.sql' says sql, not jar",
+        ),
+        ({"artifact_path": "artifacts/etl.sql", "entry_class": "com.example.Etl"}, "entry_class: a SQL script has none"),
+        ({"artifact_path": "artifacts/etl.sql", "args": ["--env"]}, "args.0: an argument of a SQL script is a variable"),
+        ({"artifact_path": "artifacts/etl.sql", "args": ["a=1", "a=2"]}, "args.1: variable a has a value already"),
         ({"job_type": "batch"}, "job_type: batch cannot be deployed"),
         ({"state": "abandoned"}, "state: abandoned stands alone"),
         ({"state": "deleted"}, "state: remove the item"),
@@ -314,6 +321,10 @@ def test_what_this_version_cannot_do_is_refused_with_the_reason(changes: dict[st
 
     assert len(view.faults) == 1
     assert view.faults[0].startswith(fault)
+
+
+def test_a_script_is_known_by_its_name() -> None:
+    assert valid_spec(artifact_path="artifacts/etl.sql", args=["path=/data"]).spec.type is ArtifactType.SQL
 
 
 def test_an_artifact_type_overrides_the_suffix() -> None:

@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 
 from flink_controller.domain.actions import Burn, StageJar
-from flink_controller.domain.artifact import Artifact, KeyStatus, jar_name
+from flink_controller.domain.artifact import Artifact, ArtifactType, KeyStatus, jar_name
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError, TransientError
 from flink_controller.domain.observation import Accepted, FlinkState, RefusalKind, Refused
 from flink_controller.domain.plan import StagingRefused
@@ -19,7 +19,7 @@ from flink_controller.services.stage_jar import burn_submit, stage_jar
 from flink_controller.testing.clock import START
 from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.memory_artifacts import MemoryArtifactObjects
-from tests.unit.services.bench import BUCKET, BURN_BYTES, JOB, KEY, POLICY, SECOND, Bench, trusted
+from tests.unit.services.bench import BUCKET, BURN_BYTES, JOB, KEY, POLICY, SECOND, Bench, signature_of, trusted
 
 
 class Altering(MemoryArtifactObjects):
@@ -240,3 +240,69 @@ def test_a_malformed_key_is_no_reason_to_fail() -> None:
 
     with pytest.raises(RejectedError):
         bench.registry.key("team")
+
+
+SCRIPT = b"CREATE TABLE a (k INT) WITH ('connector' = 'print'); INSERT INTO a SELECT 1;"
+
+
+def scripted(content: bytes = SCRIPT) -> tuple[Bench, Artifact]:
+    """A bench with an admitted script, as a spec would use it."""
+    bench, key = Bench(), "artifacts/etl.sql"
+    bench.objects.upload(BUCKET, key, content)
+    bench.objects.upload(BUCKET, f"{key}.sig", signature_of(content))
+    bench.admit(key)
+    head = bench.records.head(BUCKET, key)
+    assert head is not None
+    assert head.admitted is not None
+    assert head.admitted.artifact is not None
+    bench.ports = replace(bench.ports, runners={ArtifactType.SQL: {"Runner.class": b"class"}})
+    return bench, head.admitted.artifact.model_copy(update={"type": ArtifactType.SQL})
+
+
+def test_a_script_is_staged_in_a_jar_under_a_digest_that_names_script_and_runner() -> None:
+    bench, script = scripted()
+
+    staged = stage(bench, script)
+
+    (jar,) = bench.flink.jars()
+    assert isinstance(staged, StagedJar)
+    assert staged.sha256 == script.staged_digest != script.sha256
+    assert jar.name == jar_name(bench.flink.incarnation, script.staged_digest, "tests")
+
+
+def test_a_recorded_script_is_not_packed_again() -> None:
+    bench, script = scripted()
+    first = stage(bench, script)
+    assert isinstance(first, StagedJar)
+    recorded(bench, first)
+
+    assert stage(bench, script) == first
+    assert bench.flink.calls["upload_jar"] == 1
+
+
+def test_a_script_that_was_altered_is_never_sent() -> None:
+    bench, script = scripted()
+    objects = Altering(bench.clock.now)
+    objects.upload(BUCKET, script.key, SCRIPT)
+    bench.ports = replace(bench.ports, objects=objects)
+
+    refused = stage(bench, script)
+
+    assert isinstance(refused, StagingRefused)
+    assert refused.reason == "ArtifactAltered"
+    assert bench.flink.calls["upload_jar"] == 0
+
+
+def test_a_script_admitted_under_older_rules_is_refused_by_the_newer_ones() -> None:
+    bench, script = scripted()
+    content = b"SELECT 1;"
+    bench.objects.upload(BUCKET, script.key, content)
+    latest = bench.objects.latest(BUCKET, script.key)
+    assert latest is not None
+    digest = hashlib.sha256(content).hexdigest()
+
+    refused = stage(bench, script.model_copy(update={"version_id": latest.version_id, "sha256": digest}))
+
+    assert isinstance(refused, StagingRefused)
+    assert refused.reason == "ScriptRefused"
+    assert "line 1, column 1: SELECT gives rows" in refused.message

@@ -15,6 +15,7 @@ from flink_controller.adapters.dynamodb_specs import DynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
 from flink_controller.adapters.file_state import FileStateStorage
 from flink_controller.adapters.flink_rest import FlinkRestConnections
+from flink_controller.adapters.runners import runners
 from flink_controller.adapters.s3_artifacts import S3ArtifactObjects
 from flink_controller.adapters.s3_state import S3StateStorage
 from flink_controller.adapters.signatures import SignatureVerifier
@@ -59,6 +60,7 @@ def build_controller(settings: Settings) -> Controller:
         follow_ups=SqsFollowUps(lambda: aws.sqs, settings.follow_up_queue_url),
         verifier=SignatureVerifier(),
         burn_jar=BurnJar(content, hashlib.sha256(content).hexdigest(), BURN_ENTRY_CLASS),
+        runners=runners(),
     )
     return Controller(settings, policy_of(settings), ports)
 

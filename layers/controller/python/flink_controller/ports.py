@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import IO, Any, Final, Protocol
 
 from flink_controller.domain.actions import Submit
-from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, TrustedKey
+from flink_controller.domain.artifact import ArtifactHead, ArtifactType, ArtifactVersion, TrustedKey
 from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import (
@@ -405,3 +405,5 @@ class Ports:
     follow_ups: FollowUps
     verifier: SignatureVerifier
     burn_jar: BurnJar
+    runners: Mapping[ArtifactType, Mapping[str, bytes]] = field(default_factory=dict)
+    """What is packed beside artifacts that are no jars: content by entry."""

@@ -128,9 +128,10 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
     nonce = spec.deployment.restart_nonce
     if nonce is not None and nonce != draft.status.restart_nonce and (draft.status.halted or draft.status.is_completed):
         draft.set(halted=None, halt_reason="", is_completed=False, failures=Failures(), restart_nonce=nonce)
-    artifact = _resolve(draft, spec)
-    if artifact is None:
+    found = _resolve(draft, spec)
+    if found is None:
         return
+    artifact = found.model_copy(update={"type": spec.type})
     desired = draft.status.desired
     if desired is not None and desired.spec_hash == valid.revision_hash and desired.artifact == artifact:
         return

@@ -4,12 +4,15 @@ import hashlib
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 SIGNATURE_SUFFIX = ".sig"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+RUNNERS_SHA256: Final = "150c0e57db25db2eca03e3a028ce63c645928f5e9f4486d4c64a1454e9d9e711"
+"""Digest of what the controller adds to scripts and modules (`adapters/runners`); a test says when it must change."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -18,6 +21,14 @@ class Value(BaseModel):
     """A frozen value that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArtifactType(StrEnum):
+    """What an artifact is."""
+
+    JAR = "jar"
+    PYFLINK = "pyflink"
+    SQL = "sql"
 
 
 class Artifact(Value):
@@ -29,6 +40,18 @@ class Artifact(Value):
     sha256: Sha256
     key_id: str
     size_bytes: int
+    type: ArtifactType = ArtifactType.JAR
+    """How a spec uses the bytes."""
+
+    @property
+    def staged_digest(self) -> str:
+        """Digest under which a cluster has what runs the artifact: its own for a jar.
+
+        Anything else travels in a jar that is made of the artifact and the controller's runner, so both name it.
+        """
+        if self.type is ArtifactType.JAR:
+            return self.sha256
+        return hashlib.sha256(f"{self.type}\0{RUNNERS_SHA256}\0{self.sha256}".encode()).hexdigest()
 
 
 class Verdict(StrEnum):

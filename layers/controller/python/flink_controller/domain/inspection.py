@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flink_controller.domain.archive import ArchiveError, Contents
 from flink_controller.domain.jar import entry_classes
+from flink_controller.domain.program import is_text, text_fault
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,11 @@ class Inspection:
     """Of a jar: what its manifest offers to start."""
 
 
-def inspect(_key: str, contents: Contents) -> Inspection:
+def inspect(key: str, contents: Contents) -> Inspection:
     """Look at an artifact. Never raises on its bytes."""
+    if is_text(key):
+        fault = text_fault(key, contents.head)
+        return Inspection() if fault is None else Inspection("ScriptRefused", fault)
     try:
         return Inspection(entry_classes=entry_classes(contents))
     except ArchiveError as fault:

@@ -25,7 +25,9 @@ class Lifecycle(StrEnum):
     DELETED = "DELETED"
 
 
-_REFUSALS = frozenset({"NotAJar", "SignatureInvalid", "KeyNotAllowed", "KeyUnknown", "KeyRevoked", "ArtifactAltered"})
+_REFUSALS = frozenset(
+    {"NotAJar", "ScriptRefused", "SignatureInvalid", "KeyNotAllowed", "KeyUnknown", "KeyRevoked", "ArtifactAltered"}
+)
 """Verdicts on an artifact that say FAILED while nothing was ever submitted; every other wait says WAITING."""
 
 

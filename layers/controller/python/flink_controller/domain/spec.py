@@ -23,7 +23,8 @@ from pydantic import (
     field_validator,
 )
 
-from flink_controller.domain.artifact import parse_digest
+from flink_controller.domain import program
+from flink_controller.domain.artifact import ArtifactType, parse_digest
 from flink_controller.domain.change import SpecChange
 from flink_controller.domain.names import NAME, JobName, namespace_of_key, shown
 from flink_controller.domain.status import DesiredState, JobType
@@ -118,14 +119,6 @@ Arguments: TypeAlias = Annotated[
     BeforeValidator(_ordered),
 ]
 Memory: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}(k|m|g|t|kb|mb|gb|tb)$")]
-
-
-class ArtifactType(StrEnum):
-    """What an artifact is."""
-
-    JAR = "jar"
-    PYFLINK = "pyflink"
-    SQL = "sql"
 
 
 class UpgradeMode(StrEnum):
@@ -437,8 +430,11 @@ class JobSpec(_Part):
         """Hex digits of the pinned SHA-256, if any."""
         return None if self.artifact_signature is None else parse_digest(self.artifact_signature)
 
-
-_TYPE_BY_SUFFIX = {"jar": ArtifactType.JAR, "py": ArtifactType.PYFLINK, "zip": ArtifactType.PYFLINK, "sql": ArtifactType.SQL}
+    @property
+    def type(self) -> ArtifactType:
+        """What the artifact is, said or inferred."""
+        # A spec whose type cannot be told is invalid.
+        return self.artifact_type or program.inferred_type(self.artifact_path) or ArtifactType.JAR
 
 
 @dataclass(frozen=True)
@@ -534,11 +530,16 @@ def _disagreements(item: Mapping[str, Any], broken: set[str]) -> Iterator[str]:
         yield f"artifact_path: namespace {name.namespace} owns only the keys under {name.artifact_prefix}"
     if "artifact_type" in broken:
         return
-    inferred = kind if kind is not None else _TYPE_BY_SUFFIX.get(path.rpartition(".")[2].lower())
-    if inferred is None:
+    found = program.inferred_type(path) if kind is None else ArtifactType(kind)
+    if found is None:
         yield "artifact_type: cannot be inferred from the suffix; write artifact_type: jar"
-    elif inferred in {ArtifactType.PYFLINK, ArtifactType.SQL}:
-        yield f"artifact_type: {inferred} cannot be deployed by this version; only jar can"
+        return
+    yield from program.disagreements(
+        found,
+        path,
+        entry_class=None if "entry_class" in broken else item.get("entry_class"),
+        args=() if "args" in broken else item.get("args", ()),
+    )
 
 
 def hash_item(item: Mapping[str, Any]) -> str:

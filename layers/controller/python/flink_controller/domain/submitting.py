@@ -24,6 +24,7 @@ from flink_controller.domain.observation import (
     Refused,
 )
 from flink_controller.domain.plan import Draft, bounded, living, target_of, wants_running
+from flink_controller.domain.program import program_of
 from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
@@ -154,7 +155,7 @@ def relabel(draft: Draft, running: RevisionRef, target: RevisionRef) -> None:
 
 def release_jars(draft: Draft, *keep: RevisionRef | None) -> ReleaseJar | None:
     """Give up the jars that this job needs no more, one at a time."""
-    kept = {revision.artifact.sha256 for revision in keep if revision is not None}
+    kept = {revision.artifact.staged_digest for revision in keep if revision is not None}
     gone = draft.facts.findings.released
     left = tuple(digest for digest in draft.status.staged_digests if digest not in gone)
     if left != draft.status.staged_digests:
@@ -235,7 +236,7 @@ def open_attempt(
 ) -> Attempt:
     """Make the next attempt, of either lane, and claim its jar. The caller records it in its lane."""
     number = draft.status.attempt_counter + 1
-    digests = dict.fromkeys((*draft.status.staged_digests, revision.artifact.sha256))
+    digests = dict.fromkeys((*draft.status.staged_digests, revision.artifact.staged_digest))
     draft.set(attempt_counter=number, staged_digests=tuple(digests), void_jar_id=None)
     draft.jar = staged
     return Attempt(
@@ -287,7 +288,7 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     if (
         staged is None
         or is_void
-        or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.sha256, life)
+        or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.staged_digest, life)
     ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id)
     return True
@@ -295,15 +296,19 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
 
 def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
     """Give the POST of an attempt."""
+    program = program_of(spec.type, entry_class=spec.entry_class, args=spec.args)
     return Submit(
         flink_job_id=attempt.flink_job_id,
         jar_id=attempt.jar_id,
-        entry_class=spec.entry_class,
-        args=spec.args,
+        entry_class=program.entry_class,
+        args=program.args,
         parallelism=spec.deployment.parallelism,
         restore_from=attempt.restore_from,
         allow_non_restored_state=spec.deployment.allow_non_restored_state,
-        configuration=flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
+        configuration={
+            **flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
+            **program.configuration,
+        },
     )
 
 

@@ -6,16 +6,22 @@ way: what Flink gets is what was verified, or it is deleted again and nothing is
 
 import hashlib
 import io
-from typing import IO, cast
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO, Final, cast
 
 from flink_controller.domain.actions import Burn, StageJar, Submit
-from flink_controller.domain.artifact import KeyStatus, jar_name
+from flink_controller.domain.artifact import Artifact, ArtifactType, KeyStatus, jar_name
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, RejectedError, TransientError
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.plan import Policy, StagingRefused
 from flink_controller.domain.status import StagedJar
 from flink_controller.ports import FlinkGateway, Ports
+from flink_controller.services.pack_jar import pack_jar
+
+SPOOL_BYTES: Final = 8 * 1024 * 1024
+"""Up to this size an artifact and the jar that is made of it stay in memory."""
 
 
 def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) -> StagedJar | StagingRefused:
@@ -28,7 +34,7 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
     refusal = _distrust(ports, artifact.key_id)
     if refusal is not None:
         return refusal
-    known = ports.statuses.staged_jar(cluster.name, artifact.sha256)
+    known = ports.statuses.staged_jar(cluster.name, artifact.staged_digest)
     if known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id:
         return known
     gateway = ports.flink.connect(cluster)
@@ -38,20 +44,46 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
         return StagingRefused("ArtifactMissing", f"the admitted version is gone from the bucket: {error}")
     except TransientError as error:
         return StagingRefused("ArtifactUnreadable", str(error))
-    hashing = _HashingReader(stream)
+    name = jar_name(action.incarnation, artifact.staged_digest, policy.controller_id)
+    upload = _upload if artifact.type is ArtifactType.JAR else _upload_packed
     with stream:
-        name = jar_name(action.incarnation, artifact.sha256, policy.controller_id)
         try:
-            jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+            jar_id = upload(ports, gateway, name, artifact, stream)
         except FlinkUnreachableError:
             raise
         except TransientError as error:
             # The stream ended half way: Flink has got no whole jar, and nothing was submitted.
             return StagingRefused("ArtifactUnreadable", str(error))
-    if hashing.hexdigest() != artifact.sha256:
-        gateway.delete_jar(jar_id)
+        except ValueError as error:
+            return StagingRefused("ScriptRefused", f"{artifact.key}: {error}")
+    if jar_id is None:
         return StagingRefused("ArtifactAltered", f"{artifact.key} version {artifact.version_id} is not what was verified")
-    return StagedJar(cluster=cluster.name, sha256=artifact.sha256, jar_id=jar_id, incarnation=action.incarnation)
+    return StagedJar(cluster=cluster.name, sha256=artifact.staged_digest, jar_id=jar_id, incarnation=action.incarnation)
+
+
+def _upload(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> str | None:
+    """Send a jar as it is read, and give its id; None if it was not what was verified."""
+    del ports
+    hashing = _HashingReader(stream)
+    jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+    if hashing.hexdigest() == artifact.sha256:
+        return jar_id
+    gateway.delete_jar(jar_id)
+    return None
+
+
+def _upload_packed(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> str | None:
+    """Send the jar that an artifact travels in, and give its id; None, and nothing sent, if it was not what was verified."""
+    with SpooledTemporaryFile(SPOOL_BYTES) as content, SpooledTemporaryFile(SPOOL_BYTES) as jar:
+        hashing = _HashingReader(stream)
+        copyfileobj(cast(IO[bytes], hashing), content)
+        if hashing.hexdigest() != artifact.sha256:
+            return None
+        content.seek(0)
+        pack_jar(artifact, content, ports.runners[artifact.type], jar)
+        size_bytes = jar.tell()
+        jar.seek(0)
+        return gateway.upload_jar(name, jar, size_bytes)
 
 
 def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) -> Submit:

@@ -1,0 +1,89 @@
+"""What is no jar, on a real Flink: the same life as a jar's."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Team
+
+pytestmark = [pytest.mark.e2e, pytest.mark.flink, pytest.mark.aws]
+SQL = """\
+-- Counts what arrives; -U and +U lines go to the TaskManager's output.
+SET 'table.exec.state.ttl' = '1 h';
+SET 'execution.checkpointing.interval' = '800 ms';
+CREATE TABLE numbers (k INT) WITH (
+  'connector' = 'datagen', 'rows-per-second' = '50', 'fields.k.min' = '0', 'fields.k.max' = '2'
+);
+CREATE TABLE counts (k INT, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = '${label}');
+CREATE TABLE nowhere (k INT) WITH ('connector' = 'blackhole');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO counts SELECT k, COUNT(*) FROM numbers GROUP BY k;
+INSERT INTO nowhere SELECT k FROM numbers;
+END;
+"""
+
+
+def sql_spec(team: Team, job: str, label: str, **changes: Any) -> dict[str, Any]:
+    return {**team.spec(job), "artifact_path": f"artifacts/{job}.sql", "args": [f"label={label}"], **changes}
+
+
+def printed(team: Team, label: str) -> list[tuple[int, int]]:
+    """Read the counts that a label's copy printed, as (key, count), in order."""
+    output = (team.flink.config.directory / "taskmanager-0.out").read_text()
+    return [(int(k), int(n)) for k, n in re.findall(rf"^{label}> \+[IU]\[(\d+), (\d+)\]$", output, re.MULTILINE)]
+
+
+def assert_counts_go_on(counts: list[tuple[int, int]]) -> None:
+    """Each key counts on by one over all copies: nothing lost, nothing repeated."""
+    last: dict[int, int] = {}
+    for key, count in counts:
+        assert count == last.get(key, 0) + 1
+        last[key] = count
+    assert len(last) == 3
+
+
+def test_a_script_is_deployed_upgraded_with_its_state_suspended_and_resumed(team: Team) -> None:
+    job = "sql"
+    team.upload(f"artifacts/{job}.sql", SQL.encode())
+    team.put(sql_spec(team, job, "sql-v1"))
+    deployed = team.wait_stable(job, 1)
+    interval = team.get(f"/jobs/{deployed['flink']['job_id']}/checkpoints/config")["interval"]
+    parameters = team.get(f"/jobs/{deployed['flink']['job_id']}/config")["execution-config"]["user-config"]
+
+    team.upload(f"artifacts/{job}.sql", SQL.replace("'rows-per-second' = '50'", "'rows-per-second' = '60'").encode())
+    upgraded = team.wait_stable(job, 2)
+    restored = team.get(f"/jobs/{upgraded['flink']['job_id']}/checkpoints")["latest"]["restored"]
+    team.put(sql_spec(team, job, "sql-v1", state="suspended"))
+    team.wait(job, lambda status: status["lifecycle"] == "SUSPENDED")
+    live_while_suspended = team.live_ids(job)
+    team.put(sql_spec(team, job, "sql-v2"))
+    resumed = team.wait_stable(job, 3)
+    team.remove(job)
+    team.wait(job, lambda status: status["lifecycle"] == "DELETED")
+
+    assert interval == 800
+    assert parameters["flinkctl.job-id"] == job
+    assert restored["external_path"] == upgraded["savepoint"]["path"]
+    assert live_while_suspended == []
+    assert [int(status["flink"]["job_id"][16:], 16) for status in (deployed, upgraded, resumed)] == [1, 2, 3]
+    assert printed(team, "sql-v2")
+    assert_counts_go_on(printed(team, "sql-v1") + printed(team, "sql-v2"))
+
+
+def test_a_script_that_flink_does_not_understand_says_where(team: Team) -> None:
+    job = "sql-wrong"
+    team.upload(f"artifacts/{job}.sql", SQL.encode())
+    team.put(sql_spec(team, job, job))
+    team.wait_stable(job, 1)
+
+    team.upload(f"artifacts/{job}.sql", SQL.replace("SELECT k FROM numbers", "SELECT nothing FROM numbers").encode())
+    back = team.wait(job, lambda status: status["lifecycle"] == "ROLLED_BACK")
+    team.upload(f"artifacts/{job}.sql", f"{SQL}\nSELECT 1;".encode())
+    refused = team.wait(job, lambda status: "SELECT gives rows" in str(status["conditions"]))
+    team.remove(job)
+
+    assert "line 11, column 28: Column 'nothing' not found in any table" in back["message"]
+    verified = next(found for found in refused["conditions"] if found["type"] == "ArtifactVerified")
+    assert verified["reason"] == "ScriptRefused"
+    assert "line 14, column 1: SELECT gives rows" in verified["message"]
