@@ -8,6 +8,8 @@ from flink_controller.bootstrap import controller
 from flink_controller.services.sweep import reconcile_fleet
 from flink_controller.telemetry import Metric, count, make_logger, make_metrics
 
+SHOWN = 20
+"""Foreign jobs that a line of the log names; the metric counts all."""
 metrics = make_metrics()
 
 
@@ -20,8 +22,15 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
     count(metrics, Metric.FLEET_JOBS, found.jobs)
     count(metrics, Metric.FLEET_WOKEN, len(found.woken))
     count(metrics, Metric.CLUSTERS_UNREACHABLE, len(found.unreachable))
+    count(metrics, Metric.FOREIGN_JOBS, len(found.foreign))
     logger.info(
         "swept",
-        extra={"jobs": found.jobs, "clusters": found.clusters, "woken": len(found.woken), "unreachable": found.unreachable},
+        extra={
+            "jobs": found.jobs,
+            "clusters": found.clusters,
+            "woken": len(found.woken),
+            "unreachable": found.unreachable,
+            "foreign": found.foreign[:SHOWN],
+        },
     )
     return {"jobs": found.jobs, "woken": len(found.woken), "unreachable": list(found.unreachable)}

@@ -9,11 +9,12 @@ happened: whether two copies were ever alive, and whether any count was lost.
 
 import base64
 import hashlib
+import math
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from multiprocessing import get_context
@@ -53,14 +54,17 @@ KINDS = (
 )
 """Changes in the order in which a job meets them. `suspend` and `delete` are followed by their way back."""
 THEN = {"suspend": "resume", "delete": "rewrite"}
-LONGEST = 61
+LONGEST = 47
 """Half-calls of a change, before and after each port call, among which one is struck; prime to the steps between them."""
 BEATS_PER_S = 100
 KEYS = 4
-STALE = BEATS_PER_S // KEYS * 10
-"""Counts of one key in ten seconds. A copy may repeat what came after a checkpoint, which is taken twice a second."""
-BLUE_GREEN, FAILING = "blue-green", "failing"
-"""What copies of a blue-green upgrade, and of a revision that must be refused, write in place of their version."""
+STALE = BEATS_PER_S // KEYS * 30
+"""Counts of one key in half a minute. What came after a checkpoint is repeated; two a second are asked for, and a busy
+machine takes fewer."""
+BLUE_GREEN, LAST_STATE, FAILING = "blue-green", "last-state", "failing"
+"""What copies of such an upgrade, and of a revision that must be refused, write in place of their version."""
+REPEATING = frozenset({BLUE_GREEN, LAST_STATE})
+"""All others go on exactly where their predecessor was stopped."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,9 @@ class Driver:
                 self.specs.delete_item(Key={"job_id": self.job_id})
                 return lambda status: lifecycle(status) is Lifecycle.DELETED
             case "blue-green":
-                return self._put(self.spec("--version", BLUE_GREEN, upgrade_mode="blue-green"), Lifecycle.STABLE)
+                return self._put(self.spec("--version", BLUE_GREEN, upgrade_mode=BLUE_GREEN), Lifecycle.STABLE)
             case "last-state":
-                return self._put(self.spec(upgrade_mode="last-state"), Lifecycle.STABLE)
+                return self._put(self.spec("--version", LAST_STATE, upgrade_mode=LAST_STATE), Lifecycle.STABLE)
             case "restart":
                 return self._put(self.spec(restart_nonce=self._turn), Lifecycle.STABLE)
             case "rollback of a refused submit":
@@ -242,10 +246,16 @@ class Copy:
 
     job: str
     version: str
-    first_ms: int
-    last_ms: int
-    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """First and last count of each key."""
+    lines: list[tuple[int, int, int]] = field(default_factory=list)
+    """Time in milliseconds, key and count of each record, in order of time."""
+
+    def first_counts(self) -> dict[int, int]:
+        """Give the first count of each key."""
+        return {key: count for _, key, count in reversed(self.lines)}
+
+    def last_counts(self, until_ms: float = math.inf) -> dict[int, int]:
+        """Give the last count of each key, up to a time."""
+        return {key: count for at, key, count in self.lines if at <= until_ms}
 
 
 def read_copies(directory: Path) -> list[Copy]:
@@ -254,10 +264,9 @@ def read_copies(directory: Path) -> list[Copy]:
     for file in directory.iterdir():
         for line in file.read_text().splitlines():
             at, job, version, key, count = line.split(",")
-            copy = copies.setdefault(job, Copy(job, version, int(at), int(at)))
-            copy.first_ms, copy.last_ms = min(copy.first_ms, int(at)), max(copy.last_ms, int(at))
-            first, last = copy.counts.get(int(key), (int(count), int(count)))
-            copy.counts[int(key)] = (min(first, int(count)), max(last, int(count)))
+            copies.setdefault(job, Copy(job, version)).lines.append((int(at), int(key), int(count)))
+    for copy in copies.values():
+        copy.lines.sort()
     return sorted(copies.values(), key=lambda copy: copy.job)
 
 
@@ -266,21 +275,28 @@ def faults_in_beats(directory: Path) -> list[str]:
     faults: list[str] = []
     copies = read_copies(directory)
     for index, copy in enumerate(copies):
-        alive = [other for other in copies[:index] if copy.first_ms < other.last_ms]
+        begins, told = copy.lines[0][0], f"{directory.name}: {copy.job} ({copy.version})"
+        alive = [other for other in copies[:index] if begins < other.lines[-1][0]]
         if len(alive) > (1 if copy.version == BLUE_GREEN else 0):
-            told = ", ".join(f"{other.job} ended {other.last_ms - copy.first_ms} ms later" for other in alive)
-            faults.append(f"{directory.name}: {copy.job} ({copy.version}) began while others lived: {told}")
-    reached: dict[int, int] = {}
-    for copy in copies:
-        for key, (first, last) in copy.counts.items():
-            if first > reached.get(key, 0) + 1:
-                faults.append(f"{directory.name}: {copy.job} skips from {reached.get(key, 0)} to {first} for key {key}")
-            if first < reached.get(key, 0) - STALE:
-                faults.append(f"{directory.name}: {copy.job} began at {first} for key {key}, which was at {reached[key]}")
-            if copy.version != FAILING:
-                # A refused revision's state is given up with it.
-                reached[key] = max(reached.get(key, 0), last)
+            faults.append(f"{told} began while {', '.join(other.job for other in alive)} lived")
+        # A refused revision's state is given up with it.
+        earlier = [other for other in copies[:index] if other.version != FAILING]
+        reached = _highest(other.last_counts() for other in earlier)
+        before = _highest(other.last_counts(begins) for other in earlier)
+        repeated = STALE if copy.version in REPEATING else 0
+        for key, first in copy.first_counts().items():
+            if first > reached[key] + 1:
+                faults.append(f"{told} skips from {reached[key]} to {first} for key {key}")
+            if first + repeated < before[key] + 1:
+                faults.append(f"{told} begins at {first} for key {key}, which was at {before[key]}")
     return faults
+
+
+def _highest(counts: Iterable[dict[int, int]]) -> Counter[int]:
+    highest: Counter[int] = Counter()
+    for found in counts:
+        highest |= Counter(found)
+    return highest
 
 
 def series_points(replays: int, jobs: int) -> list[list[tuple[str, int]]]:

@@ -776,7 +776,9 @@ def with_high_availability_a_stop_that_was_under_way_is_forgotten(probe: Probe) 
 
 @probe("H03", of=FAILOVER_PROBES)
 def with_high_availability_a_job_goes_on_past_the_savepoint_of_a_stop_that_did_not_end(probe: Probe) -> None:
-    job, trigger, directory = probe.start(), probe.new_trigger(), probe.world.directory()
+    job = probe.start(configuration=RETAINING | {"execution.checkpointing.interval": "1h"})
+    trigger, directory = probe.new_trigger(), probe.world.directory()
+    probe.flink.checkpoint(job)
     probe.wait(lambda: _checkpoints(probe, job).completed is not None)
     probe.world.hold_ends()
     probe.flink.stop(job, trigger_id=trigger, target_directory=directory)

@@ -37,6 +37,7 @@ def test_a_real_flink(number: str, function: Callable[[Probe], None], world: Rea
     _ask(function, world, PROBES.index((number, function)))
 
 
+@pytest.mark.failover
 @pytest.mark.parametrize(
     ("number", "function"), FAILOVER_PROBES, ids=[f"{number}-{found.__name__}" for number, found in FAILOVER_PROBES]
 )

@@ -16,8 +16,9 @@ from flink_controller.domain.observation import (
     StoredState,
     TriggerCompleted,
 )
+from flink_controller.domain.plan import Plan
 from flink_controller.domain.spec import NoSpec
-from tests.unit.domain.builders import CHECKPOINTED, Job, invalid_spec, retained, savepoint
+from tests.unit.domain.builders import CHECKPOINTED, NEW_LIFE, QUARANTINE, Job, invalid_spec, retained, savepoint
 
 CHK_5, CHK_9, SP_7 = retained(5, "chk-5"), retained(9, "chk-9"), savepoint(7, "sp-7")
 STOP_9 = savepoint(9, "stop-9", is_stop=True)
@@ -95,6 +96,47 @@ def test_with_nothing_newer_a_restart_starts_from_what_the_last_one_started_from
 
     assert isinstance(made.action, Submit)
     assert made.action.restore_from == "s3://state/savepoints/default/old"
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_job_whose_retained_checkpoints_are_gone_was_done_though_nobody_saw_its_end(*, is_lost: bool) -> None:
+    job = Job().prove()
+
+    _vanish(job, is_lost=is_lost)
+
+    assert job.lifecycle is Lifecycle.COMPLETED
+    assert job.known.attempt_counter == 1
+    assert "nobody saw its end" in next(event.message for event in job.events.values() if event.reason == "Completed")
+
+
+def test_a_job_whose_checkpoints_never_lay_where_they_are_searched_is_neither_done_nor_begun_anew() -> None:
+    job = Job().run()
+    job.checkpoints = statistics(retained(5, "s3://elsewhere/chk-5"))
+    job.wait(100).look()
+
+    _vanish(job)
+
+    assert job.reason == "StateUnknown"
+    assert job.known.attempt_counter == 1
+
+
+def test_a_job_that_vanished_before_its_first_checkpoint_starts_from_what_it_started_from() -> None:
+    job = Job(deployment__initial_savepoint_path="old").run()
+
+    made = _vanish(job)
+
+    assert isinstance(made.action, Submit)
+    assert made.action.restore_from == "s3://state/savepoints/default/old"
+
+
+def _vanish(job: Job, *, is_lost: bool = False) -> Plan:
+    """Let Flink list a job no more, in the same life of the JobManager or with the next one."""
+    job.jobs, job.checkpoints = {}, None
+    if is_lost:
+        job.life = NEW_LIFE
+        job.look()
+        job.wait(QUARANTINE)
+    return job.look()
 
 
 def test_a_job_that_deleted_its_own_checkpoints_blocks() -> None:

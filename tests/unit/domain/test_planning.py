@@ -1471,6 +1471,7 @@ def test_an_abandoned_job_that_never_ran_is_deleted() -> None:
 @pytest.mark.parametrize("end", [EndState.LOST, EndState.UNKNOWN])
 def test_a_job_that_was_lost_is_told_so(end: EndState) -> None:
     job = Job().prove()
+    job.stored = StoredState((retained(),))
     if end is EndState.LOST:
         job.jobs, job.life = {}, NEW_LIFE
         job.look()

@@ -217,6 +217,22 @@ def test_an_id_is_used_up_by_our_own_jar_from_a_savepoint_that_does_not_exist() 
     assert hashlib.sha256(BURN_BYTES).hexdigest() in bench.flink.jars()[0].name
 
 
+def test_with_high_availability_a_recorded_jar_is_looked_for_before_it_counts() -> None:
+    bench, artifact = uploaded()
+    bench.cluster = bench.cluster.model_copy(update={"high_availability": True})
+    first = stage(bench, artifact, incarnation="ha")
+    assert isinstance(first, StagedJar)
+    recorded(bench, first)
+    again = stage(bench, artifact, incarnation="ha")
+
+    bench.flink.restart_jobmanager()
+    after = stage(bench, artifact, incarnation="ha")
+
+    assert again == first
+    assert isinstance(after, StagedJar)
+    assert after.jar_id != first.jar_id
+
+
 def test_with_high_availability_an_id_is_used_up_by_a_job_that_ends_so_that_a_jobmanager_comes_up_again() -> None:
     bench = Bench()
     bench.flink.options = replace(bench.flink.options, high_availability=True)

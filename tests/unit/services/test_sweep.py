@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from flink_controller.domain.actions import Submit
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind, JobStatus
 from flink_controller.ports import Commit
@@ -44,6 +45,22 @@ def test_a_quiet_tick_lists_each_cluster_once_writes_nothing_and_wakes_nobody() 
     assert bench.flink.calls - calls == {"jobs": 1}
     assert bench.statuses.writes == writes
     assert bench.follow_ups.writes == sent
+
+
+def test_a_job_that_nobody_of_ours_started_is_reported_and_left_alone() -> None:
+    bench = quiet()
+    leftover, foreign = flink_job_id("tests", JOB, 0), "f0" * 16
+    for job_id in (leftover, foreign):
+        bench.flink.submit(
+            Submit(job_id, bench.flink.jars()[0].jar_id, None, (), 1, None, allow_non_restored_state=False, configuration={})
+        )
+    bench.clock.advance(SECOND)
+
+    found = sweep(bench)
+
+    assert found.foreign == (f"default/{foreign}",)
+    assert found.woken == (JOB,)
+    assert foreign in bench.flink.live_copies()
 
 
 def test_an_empty_fleet_asks_no_cluster() -> None:

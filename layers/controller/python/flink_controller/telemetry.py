@@ -26,6 +26,7 @@ class Metric(Enum):
     FLEET_JOBS = ("fleet_jobs", MetricUnit.Count)
     FLEET_WOKEN = ("fleet_woken", MetricUnit.Count)
     CLUSTERS_UNREACHABLE = ("clusters_unreachable", MetricUnit.Count)
+    FOREIGN_JOBS = ("foreign_jobs", MetricUnit.Count)
 
 
 def make_logger(settings: Settings) -> Logger:

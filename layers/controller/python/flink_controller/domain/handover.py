@@ -59,6 +59,8 @@ def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
 
 GONE = frozenset({DesiredState.DELETED, DesiredState.ABANDONED})
 """States in which a job ends whatever became of its state."""
+UNSEEN = frozenset({EndState.LOST, EndState.UNKNOWN})
+"""Ends that nobody saw: the job may have been done."""
 STATISTICS_AGE = timedelta(seconds=5)
 """How old Flink's checkpoint statistics may be: they come from a cache, of 3 s by default (`web.refresh-interval`)."""
 
@@ -107,8 +109,17 @@ def _choose(draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: 
         return _handover(attempt, None, is_end=True)
     if newest is not None:
         return _handover(attempt, newest.path)
-    if not attempt.retains_state and draft.status.desired_state not in GONE:
+    if draft.status.desired_state in GONE:
+        return _handover(attempt, _inherited(draft, attempt))
+    if not attempt.retains_state:
         return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
+    if attempt.end in UNSEEN and attempt.keeps_checkpoints_at_root:
+        # Flink deletes retained checkpoints in one case only: the job was done.
+        return _handover(attempt, None, is_end=True)
+    if attempt.end in UNSEEN and attempt.has_completed_checkpoint:
+        return StorageUnreadable(
+            f"it had completed a checkpoint, and not below {attempt.checkpoint_root}, where it is searched"
+        )
     return _handover(attempt, _inherited(draft, attempt))
 
 
@@ -154,7 +165,8 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
     if handover.is_end:
         # A change that came too late for the job that ended starts another one.
         draft.set(is_completed=not _is_replaced(draft, attempt))
-        draft.event("Completed", "the job finished by itself")
+        unseen = "; nobody saw its end, and Flink has deleted its checkpoints as it does then"
+        draft.event("Completed", f"the job finished by itself{unseen if attempt.end in UNSEEN else ''}")
         return
     if asked:
         assert operation is not None

@@ -64,9 +64,12 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
         draft.set_attempt(settled_at=draft.now, modified_ms=job.modified_ms)
     checkpoints = draft.checkpoints
     if checkpoints is not None:
+        completed = checkpoints.completed
+        is_at_root = completed is not None and completed.path.startswith(f"{attempt.checkpoint_root}/")
         draft.set_attempt(
             is_checkpointed=checkpoints.is_enabled,
-            has_completed_checkpoint=attempt.has_completed_checkpoint or checkpoints.completed is not None,
+            has_completed_checkpoint=attempt.has_completed_checkpoint or completed is not None,
+            keeps_checkpoints_at_root=attempt.keeps_checkpoints_at_root or is_at_root,
             retains_state=not checkpoints.deletes_on_cancellation,
         )
 

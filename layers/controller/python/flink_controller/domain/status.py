@@ -129,6 +129,8 @@ class Attempt(Value):
     is_checkpointed: bool | None = None
     """Whether periodic checkpoints are on; None before it was read."""
     has_completed_checkpoint: bool = False
+    keeps_checkpoints_at_root: bool = False
+    """Whether a checkpoint was seen below `checkpoint_root`: when there are none any more, that tells something."""
     checkpoint_asked_at: datetime | None = None
     """When one was asked for, because none came by half of the deadline."""
     is_proven: bool = False

@@ -34,10 +34,10 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
     refusal = _distrust(ports, artifact.key_id)
     if refusal is not None:
         return refusal
-    known = ports.statuses.staged_jar(cluster.name, artifact.staged_digest)
-    if known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id:
+    known, gateway = ports.statuses.staged_jar(cluster.name, artifact.staged_digest), ports.flink.connect(cluster)
+    is_current = known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id
+    if known is not None and is_current and (not cluster.high_availability or _is_listed(gateway, known)):
         return known
-    gateway = ports.flink.connect(cluster)
     try:
         stream = ports.objects.open(artifact.bucket, artifact.key, artifact.version_id)
     except NotFoundError as error:
@@ -110,6 +110,11 @@ def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) ->
         allow_non_restored_state=False,
         configuration={"pipeline.name": BURN_JOB_NAME},
     )
+
+
+def _is_listed(gateway: FlinkGateway, staged: StagedJar) -> bool:
+    """Whether a jar is there. With high availability incarnations look alike, and it may be gone with its JobManager."""
+    return any(jar.jar_id == staged.jar_id for jar in gateway.jars())
 
 
 def _uploaded(gateway: FlinkGateway, name: str) -> str | None:

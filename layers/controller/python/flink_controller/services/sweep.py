@@ -12,7 +12,7 @@ from typing import Any
 
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.domain.names import tag
+from flink_controller.domain.names import TAG_DIGITS, tag
 from flink_controller.domain.observation import JobSeen
 from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy
@@ -35,6 +35,8 @@ class Sweep:
     clusters: int
     unreachable: tuple[str, ...]
     woken: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
+    """Live jobs that no known job has started, as `cluster/id`. They are left alone."""
 
 
 def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
@@ -53,18 +55,22 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     for summary in summaries:
         if summary.cluster:
             by_cluster[summary.cluster].append(summary)
-    unreachable = []
+    ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
+    unreachable, foreign = [], []
     for name in sorted(by_cluster):
         listed = _list(ports, name)
         if listed is None:
             unreachable.append(name)
+        foreign += [
+            f"{name}/{found.flink_job_id}" for found in _alive(listed) if found.flink_job_id[:TAG_DIGITS] not in ours
+        ]
         woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
     woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
     segment = int(now.timestamp() // 60) % SEGMENTS
     woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
     if woken:
         ports.follow_ups.send_now(list(woken))
-    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken))
+    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken), tuple(foreign))
 
 
 def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
@@ -89,14 +95,17 @@ def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
     return listed
 
 
+def _alive(listed: dict[str, JobSeen] | None) -> list[JobSeen]:
+    return [job for job in (listed or {}).values() if not job.state.is_terminal]
+
+
 def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[str, JobSeen] | None) -> Iterable[str]:
     if listed is None:
         # Each job says so once; from then on its own looks find out when the cluster is back.
         return [known.job_id for known in summaries if known.is_expected_live and not known.is_flagged_unreachable]
     ours: dict[str, list[JobSeen]] = defaultdict(list)
-    for job in listed.values():
-        if not job.state.is_terminal:
-            ours[job.flink_job_id[:16]].append(job)
+    for job in _alive(listed):
+        ours[job.flink_job_id[:TAG_DIGITS]].append(job)
     return [known.job_id for known in summaries if _disagrees(policy, known, ours, listed)]
 
 

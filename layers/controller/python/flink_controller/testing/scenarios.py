@@ -721,13 +721,95 @@ def new_spec_as_the_job_ends(world: World) -> Iterator[tuple[str, Settled]]:
 
 
 def bounded_job_forgotten(world: World) -> Iterator[tuple[str, Settled]]:
-    """A bounded job ended, and Flink forgot it before anybody looked: nothing tells that from a loss, so it runs again."""
+    """A bounded job ended, and Flink forgot it before anybody looked: it is not begun again from nothing."""
+    yield from _ends_unseen(world, world.flink.forget_terminal)
+
+
+def bounded_job_lost(world: World) -> Iterator[tuple[str, Settled]]:
+    """A bounded job ended, and the JobManager was lost before anybody looked: the same."""
+    yield from _ends_unseen(world, world.flink.restart_jobmanager)
+
+
+def bounded_job_failed_over(world: World) -> Iterator[tuple[str, Settled]]:
+    """The same with high availability, on a cluster that forgets which jobs have ended."""
+    yield from _ends_unseen(world, world.flink.restart_jobmanager)
+
+
+def _ends_unseen(world: World, forget: Callable[[], None]) -> Iterator[tuple[str, Settled]]:
     world.upload("v1", JobBehaviour(finishes_after=timedelta(seconds=50)))
     world.put(spec_item())
-    yield "ran", lambda w: w.lifecycle in {Lifecycle.STABLE, Lifecycle.COMPLETED}
+    yield "stable", lambda w: w.lifecycle in {Lifecycle.STABLE, Lifecycle.COMPLETED}
     world.clock.advance(timedelta(seconds=40))
-    world.flink.forget_terminal()
+    forget()
     yield "completed", is_in(Lifecycle.COMPLETED)
+    if _attempt(world) > 1 and not world.is_disturbed:
+        raise ViolationError("S3: a job that had ended was run again from nothing")
+
+
+def failover(world: World) -> Iterator[tuple[str, Settled]]:
+    """With high availability a job comes back by itself: it is watched, and nothing is started."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.clock.advance(timedelta(seconds=25))
+    world.flink.kill_jobmanager()
+    world.run_for(timedelta(minutes=2))
+    world.flink.start_jobmanager()
+    yield "back", lambda w: stable_on(digest)(w) and _has_run_on(w)
+
+
+def failover_during_stop(world: World) -> Iterator[tuple[str, Settled]]:
+    """The stop is forgotten, the job goes on: it is stopped again, and upgraded with what it has done since."""
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(args=["--two"]))
+    world.clock.advance(timedelta(seconds=5))
+    world.flink.restart_jobmanager()
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def failover_after_the_savepoint_of_a_stop(world: World) -> Iterator[tuple[str, Settled]]:
+    """The savepoint is complete, the job goes on from an older checkpoint past it: what it does since is not lost."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.flink.holds_ends = True
+    world.put(spec_item(args=["--two"]))
+    world.clock.advance(timedelta(seconds=2))
+    world.flink.restart_jobmanager()
+    world.flink.holds_ends = False
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+
+
+def failover_during_submit(world: World) -> Iterator[tuple[str, Settled]]:
+    """main() dies with the JobManager: the same id is submitted again."""
+    digest = world.upload("v1", JobBehaviour(main=timedelta(seconds=40)))
+    world.put(spec_item())
+    world.flink.restart_jobmanager()
+    yield "stable", stable_on(digest)
+
+
+def failover_after_a_burn(world: World) -> Iterator[tuple[str, Settled]]:
+    """An id that is not wanted any more is used up in a way that a JobManager survives."""
+    digest = world.upload("v1", JobBehaviour(main=timedelta(seconds=40)))
+    world.put(spec_item())
+    world.put(spec_item(state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    world.flink.restart_jobmanager()
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+
+
+def blue_green_failover(world: World) -> Iterator[tuple[str, Settled]]:
+    """Both come back by themselves, and the upgrade goes on."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__upgrade_mode="blue-green"))
+    yield "stable", stable_on(digest)
+    world.put(spec_item(deployment__upgrade_mode="blue-green", args=["--two"]))
+    world.clock.advance(timedelta(seconds=5))
+    world.flink.restart_jobmanager()
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
 
 
 def rollback_to_what_has_ended(world: World) -> Iterator[tuple[str, Settled]]:
@@ -851,6 +933,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     correction_during_a_refusal,
     new_spec_as_the_job_ends,
     bounded_job_forgotten,
+    bounded_job_lost,
+    bounded_job_failed_over,
+    failover,
+    failover_during_stop,
+    failover_after_the_savepoint_of_a_stop,
+    failover_during_submit,
+    failover_after_a_burn,
+    blue_green_failover,
     rollback_to_what_has_ended,
     savepoint_lost,
     good_revision_while_nobody_looks,
@@ -862,6 +952,18 @@ SCENARIOS: tuple[Scenario, ...] = (
 OPTIONS: Mapping[str, TwinOptions] = {
     jobmanager_restarts_with_kept_jars.__name__: TwinOptions(keeps_jars=True),
     **{scenario.__name__: TwinOptions(is_adaptive=True) for scenario in RESCALES},
+    bounded_job_failed_over.__name__: TwinOptions(high_availability=True, forgets_ended=True),
+    **{
+        scenario.__name__: TwinOptions(high_availability=True)
+        for scenario in (
+            failover,
+            failover_during_stop,
+            failover_after_the_savepoint_of_a_stop,
+            failover_during_submit,
+            failover_after_a_burn,
+            blue_green_failover,
+        )
+    },
 }
 
 

@@ -242,6 +242,7 @@ class World:
             checkpoint_root="s3://state/checkpoints",
             heartbeat_timeout_s=self.options.heartbeat_timeout.total_seconds(),
             adaptive_scheduler=self.options.is_adaptive,
+            high_availability=self.options.high_availability,
         )
         self.registry.put_cluster(cluster)
         return twin
