@@ -41,6 +41,8 @@ class FlinkServer:
         self.twin = FlinkTwin(SystemClock(), StorageTwin(), options)
         self.url = ""
         self.requests: list[str] = []
+        self.rubbish: Callable[[str, str], tuple[int, bytes] | None] = lambda _method, _path: None
+        """What is said in place of the answer to a request that was carried out; None: the answer."""
 
     def answer(self, method: str, path: str, body: bytes, kind: str) -> Reply:
         """Give status and document of one request."""
@@ -131,6 +133,7 @@ def serving(options: TwinOptions) -> Iterator[FlinkServer]:
                     self.command, self.path.partition("?")[0], body, self.headers.get("Content-Type", "")
                 )
             content = json.dumps(document).encode()
+            status, content = server.rubbish(self.command, self.path.partition("?")[0]) or (status, content)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -422,6 +422,24 @@ def test_a_huge_stack_trace_still_gives_a_bounded_cause(server: Server) -> None:
     assert answer.cause.isprintable()
 
 
+def test_a_stack_trace_of_many_megabytes_is_read_up_to_its_limit_and_hides_no_job(server: Server) -> None:
+    trace = "java.lang.IllegalStateException: too much\\n" + "\\tat a.B.c(B.java:1)\\n" * (2 * ANSWER_LIMIT_BYTES // 20)
+    failure = f'{{"class":"java.lang.IllegalStateException","stack-trace":"{trace}'
+    history = f'{{"exceptionHistory":{{"entries":[{{"exceptionName":"x","stacktrace":"{trace}"'
+    server.answers = {
+        f"GET /jobs/{JOB}/savepoints/{TRIGGER}": (
+            200,
+            f'{{"status":{{"id":"COMPLETED"}},"operation":{{"failure-cause":{failure}"}}}}}}'.encode(),
+        ),
+        f"GET /jobs/{JOB}/exceptions": (200, f'{history}}}],"truncated":false}}}}'.encode()),
+    }
+
+    failed, cause = server.gateway().trigger(JOB, TRIGGER), server.gateway().root_cause(JOB)
+
+    assert failed == TriggerFailed("java.lang.IllegalStateException: too much")
+    assert cause == "java.lang.IllegalStateException: too much"
+
+
 def test_a_cause_of_several_lines_is_told_on_one(server: Server) -> None:
     trace = "top\n\tat a\nCaused by: a.B: first\n\tat b\nCaused by: c.D: second\n  of two\n\tat c\n\tSuppressed: e.F: no\n\t... 3 more\n"
     server.default = (400, json.dumps({"errors": [trace]}).encode())

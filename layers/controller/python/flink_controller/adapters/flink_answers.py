@@ -286,9 +286,9 @@ def cluster_overview(body: bytes) -> ClusterOverview:
     )
 
 
-def trigger_status(body: bytes) -> TriggerStatus:
-    """Read the status of a stop or savepoint."""
-    answer = _read(_OperationStatus, body)
+def trigger_status(body: bytes, *, is_cut: bool = False) -> TriggerStatus:
+    """Read the status of a stop or savepoint, of which the end may be missing."""
+    answer = _read(_OperationStatus, body, is_cut=is_cut)
     if answer.status.id == "IN_PROGRESS":
         return TriggerInProgress()
     operation = answer.operation
@@ -335,9 +335,9 @@ def rescaled(requirements: bytes, *, before: int, after: int) -> dict[str, Any]:
     return body
 
 
-def job_failure(body: bytes) -> str | None:
-    """Read the newest failure out of `/jobs/:id/exceptions`."""
-    answer = _read(_Exceptions, body)
+def job_failure(body: bytes, *, is_cut: bool = False) -> str | None:
+    """Read the newest failure out of `/jobs/:id/exceptions`, of which the end may be missing."""
+    answer = _read(_Exceptions, body, is_cut=is_cut)
     entries = answer.history.entries if answer.history is not None else []
     if not entries:
         return deepest_cause(answer.root or "") or None
@@ -355,15 +355,7 @@ def errors(body: bytes, *, is_cut: bool) -> list[str]:
     Raises:
         NotFlinksAnswerError: the answer is not Flink's.
     """
-    if not is_cut:
-        return _read(_Errors, body).errors
-    try:
-        started = from_json(body.decode(errors="ignore"), allow_partial="trailing-strings")
-        return _Errors.model_validate(started).errors
-    except ValidationError as error:
-        raise _unlike_flink(error) from None
-    except ValueError as error:
-        raise NotFlinksAnswerError(one_line(str(error))) from None
+    return _read(_Errors, body, is_cut=is_cut).errors
 
 
 def check_object(body: bytes) -> None:
@@ -479,11 +471,15 @@ def _instant(milliseconds: int | None) -> datetime | None:
         raise NotFlinksAnswerError("a time is out of range") from None
 
 
-def _read(model: type[_Read], body: bytes) -> _Read:
+def _read(model: type[_Read], body: bytes, *, is_cut: bool = False) -> _Read:
     try:
-        return model.model_validate_json(body)
+        if not is_cut:
+            return model.model_validate_json(body)
+        return model.model_validate(from_json(body.decode(errors="ignore"), allow_partial="trailing-strings"))
     except ValidationError as error:
         raise _unlike_flink(error) from None
+    except ValueError as error:
+        raise NotFlinksAnswerError(one_line(str(error))) from None
 
 
 def _unlike_flink(error: ValidationError) -> NotFlinksAnswerError:

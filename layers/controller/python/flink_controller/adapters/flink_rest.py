@@ -160,10 +160,10 @@ class FlinkRest:
         path = f"/jobs/{_flink_id(flink_job_id)}/savepoints/{_flink_id(trigger_id)}"
 
         def look_up() -> TriggerStatus:
-            reply = self._call("GET", path)
+            reply = self._call("GET", path, may_be_cut=True)
             if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_trigger(self._errors(reply)):
                 return TriggerUnknown()
-            return self._parse(reply, answers.trigger_status)
+            return self._parse(reply, lambda body: answers.trigger_status(body, is_cut=reply.is_cut))
 
         return self._reads(look_up)
 
@@ -232,10 +232,10 @@ class FlinkRest:
         path = f"/jobs/{_flink_id(flink_job_id)}/exceptions"
 
         def read() -> str | None:
-            reply = self._call("GET", path)
+            reply = self._call("GET", path, may_be_cut=True)
             if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_job(self._errors(reply)):
                 return None
-            return self._parse(reply, answers.job_failure)
+            return self._parse(reply, lambda body: answers.job_failure(body, is_cut=reply.is_cut))
 
         return self._reads(read)
 
@@ -303,8 +303,9 @@ class FlinkRest:
         data: Any = None,
         kind: str | None = None,
         read_s: float | None = None,
+        may_be_cut: bool = False,
     ) -> "_Reply":
-        """Send one request and read the whole bounded answer.
+        """Send one request and read the whole bounded answer, or where it is a stack trace that may be cut, its beginning.
 
         Raises:
             FlinkUnreachableError: there is none; `delivery` says whether the request can have arrived.
@@ -321,7 +322,7 @@ class FlinkRest:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return _reply(response, wait_s)
+                return _reply(response, wait_s, may_be_cut=may_be_cut)
         except (requests.RequestException, HTTPError, OSError, NotFlinksAnswerError) as error:
             delivery = Delivery.NOT_SENT if _is_proof_of_not_sent(error) else Delivery.UNKNOWN
             message = f"{self._url} gives no answer: {_told(error)}"
@@ -359,7 +360,7 @@ class _Reply:
     status: int
     body: bytes
     is_cut: bool = False
-    """Whether an error went on; its beginning is enough."""
+    """Whether a stack trace went on; its beginning is enough."""
 
 
 class _PrivateAuthority(HTTPAdapter):
@@ -428,7 +429,7 @@ def _answer(call: Callable[[], Answer]) -> Answer:
         return NotSent(str(error))
 
 
-def _reply(response: requests.Response, wait_s: float) -> _Reply:
+def _reply(response: requests.Response, wait_s: float, *, may_be_cut: bool) -> _Reply:
     """Read a body up to its limit; what is beyond is not worth its memory, and what drips not worth waiting for."""
     limit = ANSWER_LIMIT_BYTES if response.ok else ERROR_LIMIT_BYTES
     # requests bounds the wait for each piece only, so that a slow sender could hold a function for ever.
@@ -437,7 +438,7 @@ def _reply(response: requests.Response, wait_s: float) -> _Reply:
     while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
         body += chunk
         if len(body) > limit:
-            if response.ok:
+            if response.ok and not may_be_cut:
                 raise NotFlinksAnswerError(f"the answer is longer than {limit} bytes")
             return _Reply(response.status_code, bytes(body[:limit]), is_cut=True)
         if time.monotonic() > deadline:

@@ -299,7 +299,8 @@ class Promises:
             and found.completed_at <= before.at
             and (of.jar_sha256 not in self.bounded or found.path in self._storage.snapshots)
         ]
-        own = max(written, key=lambda found: found.progress, default=None)
+        # By number: a job that Flink took back to an older checkpoint goes on from there, and has less progress for a while.
+        own = max(written, key=lambda found: (found.checkpoint_id, found.progress), default=None)
         return own if own is not None else self._snapshot(of.restored_from)
 
     def _snapshot(self, path: str | None) -> Snapshot | None:
