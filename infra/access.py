@@ -29,10 +29,12 @@ from infra.functions import Access
 from infra.messaging import Messaging
 from infra.storage import Storage
 
-OPERATORS_KEYS: Final = ("CLUSTER#*", "KEY#*", "POLICY#*", "PAUSE#*")
+OPERATORS_KEYS: Final = ("CLUSTER#*", "DENY#*", "KEY#*", "POLICY#*", "PAUSE#*")
 """Partition keys of what operators write and the controller only reads."""
 PAUSE_KEYS: Final = ("PAUSE#*",)
 """Partition keys of the pauses among them."""
+TRUST_KEYS: Final = ("KEY#*", "DENY#*")
+"""Partition keys of what is looked up before an artifact is started."""
 CIRCUIT_KEYS: Final = ("CIRCUIT#*",)
 """Partition keys of what is recorded of clusters that do not answer."""
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
@@ -106,6 +108,13 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
             ),
             by_kind,
         ],
+        Access.READ_TRUST: [
+            Grant(
+                actions=dynamodb_registry.TRUST_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *TRUST_KEYS),
+            )
+        ],
         Access.READ_BARRIERS: [
             Grant(
                 actions=dynamodb_circuits.READ_ACTIONS,
@@ -139,7 +148,7 @@ def stream_grant(table: dynamodb.Table) -> Grant:
 class OperatorsPolicy(Construct):
     """A managed policy for the people who run the controller: to attach to their role, attached to nothing by itself.
 
-    It writes what the controller obeys but never writes: clusters, trusted keys, policies, pauses.
+    It writes what the controller obeys but never writes: clusters, trusted keys, denied digests, policies, pauses.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, storage: Storage, health_url: lambda_.IFunctionUrl) -> None:

@@ -20,6 +20,7 @@ class Access(Enum):
     READ_ARTIFACT_RECORDS = "read the records of artifact versions"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
     READ_REGISTRY = "read what operators registered: clusters, keys, policies, pauses"
+    READ_TRUST = "read keys and the deny-list, in one call"
     READ_BARRIERS = "read a cluster's circuit and the pauses that concern a job, in one call"
     WRITE_CIRCUITS = "open and close the circuits of clusters"
     FIND_JOBS_BY_ARTIFACT = "find the jobs that name an artifact"
@@ -107,6 +108,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         access=(
             Access.READ_ARTIFACTS,
             Access.READ_REGISTRY,
+            Access.READ_TRUST,
             Access.READ_ARTIFACT_RECORDS,
             Access.WRITE_ARTIFACT_RECORDS,
             Access.FIND_JOBS_BY_ARTIFACT,
@@ -130,6 +132,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.READ_STATE,
             Access.WRITE_JOB_RECORDS,
             Access.READ_REGISTRY,
+            Access.READ_TRUST,
             Access.READ_BARRIERS,
             Access.READ_ARTIFACTS,
             Access.READ_SAVED_STATE,

@@ -9,7 +9,18 @@ import flink_controller
 
 PACKAGE: Final = Path(flink_controller.__file__).parent
 _EVENT: Final = {"event": 0}
-_STATUS: Final = {"wait": 0, "_set": 3, "halt": 1, "refuse": 1, "StagingRefused": 0, "verdict": 1, "Inspection": 0}
+_STATUS: Final = {
+    "wait": 0,
+    "_set": 3,
+    "halt": 1,
+    "refuse": 1,
+    "StagingRefused": 0,
+    "Distrust": 0,
+    "Judgement": 1,
+    "_FaultError": 0,
+    "Inspection": 0,
+    "judged": 1,
+}
 """Functions and the position of the argument that is a reason."""
 _FIELDS: Final = {"halt_reason"}
 """Fields of the status that hold one."""
@@ -28,14 +39,17 @@ def status_reasons() -> set[str]:
 def refusal_reasons() -> set[str]:
     """Name every reason for which admission or staging refuses an artifact."""
     found = set()
-    for name in ("services/admit_artifact", "services/stage_jar", "domain/inspection"):
-        for call in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))):
+    for function in _functions():
+        for call in ast.walk(function):
             match call:
                 case ast.Call(
-                    func=ast.Name(id="verdict"), args=[ast.Attribute(attr="REFUSED"), ast.Constant(value=str(reason)), *_]
+                    func=ast.Name(id="Judgement"), args=[ast.Attribute(attr="REFUSED"), ast.Constant(value=str(reason)), *_]
                 ):
                     found.add(reason)
-                case ast.Call(func=ast.Name(id="StagingRefused" | "Inspection"), args=[ast.Constant(value=str(reason)), *_]):
+                case ast.Call(
+                    func=ast.Name(id="StagingRefused" | "_FaultError" | "Inspection" | "Distrust"),
+                    args=[ast.Constant(value=str(reason)), *_],
+                ):
                     found.add(reason)
                 case _:
                     pass

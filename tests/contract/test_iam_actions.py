@@ -28,6 +28,7 @@ from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import NotFoundError
 from flink_controller.domain.status import DueKind, Pause, StagedJar
+from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent
 from flink_controller.ports import Commit
 from tests.contract.samples import CLUSTER, DIGEST, event, held, recorded, revision, status, version
 from tests.contract.worlds import AwsWorld, after
@@ -101,6 +102,14 @@ def registry_read(world: AwsWorld) -> None:
     world.registry.key("team")
     world.registry.keys()
     world.registry.pauses()
+    world.registry.policy("default")
+    world.registry.policies()
+    world.registry.denials()
+    world.registry.changes("KEY#team")
+
+
+def registry_trust(world: AwsWorld) -> None:
+    world.registry.trust(["team"], DIGEST)
 
 
 def registry_pause(world: AwsWorld) -> None:
@@ -117,7 +126,13 @@ def circuits_write(world: AwsWorld) -> None:
 
 def registry_write(world: AwsWorld) -> None:
     world.registry.put_cluster(CLUSTER)
-    world.registry.put_key(TrustedKey(key_id="team", algorithm=KeyAlgorithm.ED25519, public_key="pem"))
+    key = TrustedKey(key_id="team", algorithm=KeyAlgorithm.ED25519, public_key="pem")
+    told = RegistryEvent(time=after(0), action="Added", subject="KEY#team", message="")
+    world.registry.put_key(key)
+    world.registry.replace_key(key, expected=key, event=told)
+    world.registry.put_policy(NamespacePolicy(namespace="default"), told)
+    world.registry.put_denial(Denial(sha256=DIGEST), told)
+    world.registry.delete_denial(DIGEST, told)
     world.registry.put_pause(Pause(scope="all"))
     world.registry.delete_pause("all")
     world.registry.delete_cluster("default")
@@ -171,6 +186,7 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (statuses_write, dynamodb_statuses.WRITE_ACTIONS),
         (registry_read, dynamodb_registry.READ_ACTIONS),
         (registry_pause, dynamodb_registry.PAUSE_ACTIONS),
+        (registry_trust, dynamodb_registry.TRUST_ACTIONS),
         (circuits_read, dynamodb_circuits.READ_ACTIONS),
         (circuits_write, dynamodb_circuits.WRITE_ACTIONS),
         (registry_write, dynamodb_registry.WRITE_ACTIONS),

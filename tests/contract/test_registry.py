@@ -1,14 +1,24 @@
 """What `Registry` and `EditableRegistry` promise."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flink_controller.domain.artifact import KeyAlgorithm, KeyStatus, TrustedKey
 from flink_controller.domain.cluster import Auth
-from flink_controller.domain.errors import RejectedError, TransientError
+from flink_controller.domain.errors import RejectedError, StaleWriteError, TransientError
 from flink_controller.domain.status import Pause
-from tests.contract.samples import CLUSTER
+from flink_controller.domain.trust import (
+    Denial,
+    NamespacePolicy,
+    Reaction,
+    RegistryEvent,
+    StatementRule,
+    Threshold,
+    Trust,
+)
+from tests.contract.samples import CLUSTER, DIGEST
 from tests.contract.worlds import NOW, AwsWorld, World
 
 KEY = TrustedKey(
@@ -92,6 +102,106 @@ def test_a_key_is_read_back(world: World) -> None:
     assert world.registry.key("team") == KEY
     assert world.registry.keys() == [KEY]
     assert world.registry.key("absent") is None
+
+
+def told(subject: str, action: str = "Added", at: int = 0) -> RegistryEvent:
+    return RegistryEvent(time=NOW + timedelta(seconds=at), action=action, subject=subject, message="because", by="me")
+
+
+def test_a_key_is_replaced_only_where_it_is_the_expected_one(world: World) -> None:
+    revoked = KEY.model_copy(update={"status": KeyStatus.REVOKED, "not_after": NOW})
+
+    world.registry.replace_key(KEY, expected=None, event=told("KEY#team"))
+    world.registry.replace_key(revoked, expected=KEY, event=told("KEY#team", "Revoked", 1))
+    with pytest.raises(StaleWriteError):
+        world.registry.replace_key(KEY, expected=KEY, event=told("KEY#team", "Changed", 2))
+    with pytest.raises(StaleWriteError):
+        world.registry.replace_key(KEY, expected=None, event=told("KEY#team", "Added", 3))
+
+    assert world.registry.key("team") == revoked
+    assert world.registry.changes("KEY#team") == [told("KEY#team"), told("KEY#team", "Revoked", 1)]
+    assert world.registry.keys() == [revoked]
+
+
+def test_a_key_that_gained_a_field_is_not_the_expected_one(world: World) -> None:
+    limited = KEY.model_copy(update={"not_after": NOW})
+    world.registry.put_key(limited)
+
+    with pytest.raises(StaleWriteError):
+        world.registry.replace_key(KEY, expected=KEY, event=told("KEY#team"))
+    world.registry.replace_key(KEY, expected=limited, event=told("KEY#team"))
+
+    assert world.registry.key("team") == KEY
+
+
+def test_trust_is_told_of_keys_and_a_digest_at_once(world: World) -> None:
+    world.registry.put_key(KEY)
+
+    assert world.registry.trust(["team", "absent"], DIGEST) == Trust({"team": KEY, "absent": None})
+    world.registry.put_denial(Denial(sha256=DIGEST, reason="bad", denied_at=NOW), told(f"DENY#{DIGEST}", "Denied"))
+
+    assert world.registry.trust([], DIGEST).denial == Denial(sha256=DIGEST, reason="bad", denied_at=NOW)
+    assert world.registry.trust([], "0" * 64).denial is None
+    assert [found.sha256 for found in world.registry.denials()] == [DIGEST]
+
+
+def test_a_denial_can_be_lifted_and_both_are_told(world: World) -> None:
+    subject = f"DENY#{DIGEST}"
+    world.registry.put_denial(Denial(sha256=DIGEST), told(subject, "Denied"))
+    world.registry.delete_denial(DIGEST, told(subject, "Lifted", 1))
+
+    assert world.registry.trust([], DIGEST).denial is None
+    assert world.registry.denials() == []
+    assert [event.action for event in world.registry.changes(subject)] == ["Denied", "Lifted"]
+
+
+def test_a_policy_is_read_back_and_has_defaults(world: World) -> None:
+    policy = NamespacePolicy(
+        namespace="payments",
+        statement=StatementRule.REQUIRED,
+        thresholds=(Threshold(prefix="payments/", keys=2),),
+        on_distrust=Reaction.SUSPEND,
+        state_roots=("s3://bucket/path",),
+    )
+
+    world.registry.put_policy(policy, told("POLICY#payments", "Changed"))
+
+    assert world.registry.policy("payments") == policy
+    assert policy.state_roots == ("s3://bucket/path/",)
+    assert world.registry.policy("default") == NamespacePolicy(namespace="default")
+    assert world.registry.policies() == [policy]
+    assert [event.action for event in world.registry.changes("POLICY#payments")] == ["Changed"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"statement": {"S": "sometimes"}},
+        {"thresholds": {"L": [{"M": {"prefix": {"S": "payments/"}, "keys": {"N": "3"}}}]}},
+        {"thresholds": {"L": [{"M": {"prefix": {"S": "nowhere"}, "keys": {"N": "2"}}}]}},
+        {"state_roots": {"L": [{"S": "https://example.com/"}]}},
+        {"state_roots": {"L": [{"S": "s3://bucket/../other"}]}},
+        {"colour": {"S": "red"}},
+    ],
+)
+def test_a_malformed_policy_is_refused_by_name(aws_world: AwsWorld, attributes: dict[str, Any]) -> None:
+    put_by_hand(aws_world, "POLICY#payments", {"kind": {"S": "POLICY"}, "name": {"S": "payments"}, **attributes})
+
+    with pytest.raises(RejectedError, match="POLICY#payments"):
+        aws_world.registry.policy("payments")
+    assert aws_world.registry.policies() == []
+
+
+def test_a_malformed_key_is_trusted_for_nothing_and_a_malformed_denial_denies(aws_world: AwsWorld) -> None:
+    for kind, name in (("KEY", "team"), ("DENY", DIGEST)):
+        attributes = {"kind": {"S": kind}, "name": {"S": name}, "colour": {"S": "red"}}
+        put_by_hand(aws_world, f"{kind}#{name}", attributes)
+
+    found = aws_world.registry.trust(["team"], DIGEST)
+
+    assert found.keys == {"team": None}
+    assert found.denial is not None
+    assert [denial.sha256 for denial in aws_world.registry.denials()] == [DIGEST]
 
 
 def test_pauses_come_and_go(world: World) -> None:

@@ -4,8 +4,8 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, padding, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -39,7 +39,14 @@ def public_pem(key: object) -> str:
 
 ED25519 = private_pem(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
 P256 = private_pem(ec.derive_private_key(12345, ec.SECP256R1()))
-PRIVATE_KEYS = {KeyAlgorithm.ED25519: ED25519, KeyAlgorithm.ECDSA_P256: P256}
+P384 = private_pem(ec.derive_private_key(12345, ec.SECP384R1()))
+RSA = private_pem(rsa.generate_private_key(65537, 2048))
+PRIVATE_KEYS = {
+    KeyAlgorithm.ED25519: ED25519,
+    KeyAlgorithm.ECDSA_P256: P256,
+    KeyAlgorithm.ECDSA_P384: P384,
+    KeyAlgorithm.RSA_PSS: RSA,
+}
 SIGNATURES = {algorithm: sign(pem, MESSAGE) for algorithm, pem in PRIVATE_KEYS.items()}
 
 
@@ -150,6 +157,52 @@ def test_the_algorithm_is_the_key_items_and_not_the_signatures() -> None:
     assert not SignatureVerifier().verifies(mislabelled, SIGNATURES[KeyAlgorithm.ED25519], MESSAGE)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "hashed"),
+    [
+        (KeyAlgorithm.ECDSA_P256, hashes.SHA256()),
+        (KeyAlgorithm.ECDSA_P384, hashes.SHA384()),
+        (KeyAlgorithm.RSA_PSS, hashes.SHA256()),
+    ],
+)
+def test_a_signature_verifies_by_the_digest_alone(algorithm: KeyAlgorithm, hashed: hashes.HashAlgorithm) -> None:
+    made = hashes.Hash(hashed)
+    made.update(MESSAGE)
+    digest = made.finalize()
+
+    assert SignatureVerifier().verifies_digest(trusted(algorithm), SIGNATURES[algorithm], digest)
+    for bit in range(len(digest) * 8):
+        flipped = bytearray(digest)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert not SignatureVerifier().verifies_digest(trusted(algorithm), SIGNATURES[algorithm], bytes(flipped))
+    assert not SignatureVerifier().verifies_digest(trusted(algorithm), SIGNATURES[algorithm], b"short")
+
+
+def test_ed25519_verifies_no_digest() -> None:
+    assert not SignatureVerifier().verifies_digest(trusted(KeyAlgorithm.ED25519), SIGNATURES[KeyAlgorithm.ED25519], MESSAGE)
+
+
+@pytest.mark.parametrize("salt", [0, 20, 64])
+def test_an_rsa_signature_with_another_salt_or_padding_does_not_verify(salt: int) -> None:
+    key = serialization.load_pem_private_key(RSA, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    made = (
+        key.sign(MESSAGE, padding.PSS(padding.MGF1(hashes.SHA256()), salt), hashes.SHA256()),
+        key.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256()),
+    )
+
+    assert not any(SignatureVerifier().verifies(trusted(KeyAlgorithm.RSA_PSS), signature, MESSAGE) for signature in made)
+
+
+def test_an_rsa_key_whose_modulus_has_a_small_factor_is_refused() -> None:
+    modulus = 3 * (2**2047 + 1)
+    weak = rsa.RSAPublicNumbers(65537, modulus | 1).public_key()
+    pem = weak.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    with pytest.raises(RejectedError, match="small factor"):
+        parse_public_key(pem)
+
+
 def test_an_ecdsa_signature_over_another_hash_does_not_verify() -> None:
     key = ec.derive_private_key(12345, ec.SECP256R1())
     signature = key.sign(MESSAGE, ec.ECDSA(hashes.SHA512()))
@@ -174,17 +227,18 @@ def test_a_good_key_tells_its_algorithm(algorithm: KeyAlgorithm) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: rsa.generate_private_key(65537, 2048),
-        lambda: ec.derive_private_key(5, ec.SECP384R1()),
+        lambda: rsa.generate_private_key(65537, 1024),  # noqa: S505  # weak on purpose
+        lambda: rsa.generate_private_key(3, 2048),
+        lambda: ec.derive_private_key(5, ec.SECP521R1()),
         lambda: ec.derive_private_key(5, ec.SECP256K1()),
         ed448.Ed448PrivateKey.generate,
         x25519.X25519PrivateKey.generate,
         lambda: dsa.generate_private_key(2048),
     ],
-    ids=["rsa", "p-384", "secp256k1", "ed448", "x25519", "dsa"],
+    ids=["rsa-1024", "rsa-with-exponent-3", "p-521", "secp256k1", "ed448", "x25519", "dsa"],
 )
 def test_a_key_of_another_kind_is_refused_and_the_message_says_what_to_use(make: Callable[[], object]) -> None:
-    with pytest.raises(RejectedError, match="not supported: use a public key for Ed25519"):
+    with pytest.raises(RejectedError, match=r"not supported.*: use a public key for Ed25519"):
         parse_public_key(public_pem(make()))
 
 
@@ -254,7 +308,8 @@ def test_a_key_pair_does_not_show_its_private_half() -> None:
     [
         (b"garbage", "no private key"),
         (public_key_of(ED25519).encode(), "no private key"),
-        (private_pem(ec.derive_private_key(5, ec.SECP384R1())), "only Ed25519 and ECDSA P-256"),
+        (private_pem(ec.derive_private_key(5, ec.SECP521R1())), "only Ed25519, ECDSA P-256 and P-384"),
+        (private_pem(rsa.generate_private_key(65537, 1024)), "1024 bits is not supported"),  # noqa: S505  # weak on purpose
         (
             Ed25519PrivateKey.from_private_bytes(b"\x01" * 32).private_bytes(
                 Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
@@ -262,7 +317,7 @@ def test_a_key_pair_does_not_show_its_private_half() -> None:
             "is encrypted",
         ),
     ],
-    ids=["garbage", "public", "p-384", "encrypted"],
+    ids=["garbage", "public", "p-521", "rsa-1024", "encrypted"],
 )
 def test_a_key_that_cannot_sign_is_refused(pem: bytes, advice: str) -> None:
     with pytest.raises(RejectedError, match=advice):

@@ -19,7 +19,7 @@ from flink_controller.cli.main import app
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
-from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.observation import ClusterConfig
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
@@ -76,7 +76,11 @@ class UploadTwin:
     objects: MemoryArtifactObjects
     uploaded: list[str]
 
-    def upload(self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str) -> str:
+    def upload(
+        self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str, is_new: bool = False
+    ) -> str:
+        if is_new and self.objects.latest(bucket, key) is not None:
+            raise RejectedError(f"there is an s3://{bucket}/{key} already, and a release is immutable")
         body = content.read()
         assert len(body) == size_bytes
         assert hashlib.sha256(body).hexdigest() == sha256

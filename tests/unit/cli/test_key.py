@@ -79,7 +79,7 @@ def test_an_ecdsa_key_is_told_by_itself(bench: Bench) -> None:
 
 def test_weak_private_and_senseless_keys_are_refused(bench: Bench) -> None:
     bench.key_pair("mine")
-    public = rsa.generate_private_key(65537, 2048).public_key()
+    public = rsa.generate_private_key(65537, 1024).public_key()  # noqa: S505  # weak on purpose
     contents = {
         "rsa": public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         "private": (bench.directory / "mine.pem").read_bytes(),

@@ -24,6 +24,7 @@ from flink_controller.domain.observation import (
     Vertex,
 )
 from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
+from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
 
 STATUS_LIMIT_BYTES: Final = 32 * 1024
 """Largest status item. With paths of usual length one has 2 to 6 KB; with every path and name as long as is allowed it fits
@@ -168,6 +169,19 @@ class Registry(Protocol):
     def keys(self) -> list[TrustedKey]:
         """Read all well-formed keys."""
 
+    def trust(self, key_ids: Sequence[str], sha256: str) -> Trust:
+        """Read some keys and whether a digest is denied, consistently and at once."""
+
+    def denials(self) -> list[Denial]:
+        """Read every denied digest. May lag behind."""
+
+    def policy(self, namespace: str) -> NamespacePolicy:
+        """Read a namespace's policy consistently; the defaults where there is none.
+
+        Raises:
+            RejectedError: the item is malformed.
+        """
+
     def pauses(self) -> list[Pause]:
         """Read every pause in force. May lag behind."""
 
@@ -211,7 +225,29 @@ class EditableRegistry(Registry, Protocol):
         """Remove a cluster. Harmless twice."""
 
     def put_key(self, key: TrustedKey) -> None:
-        """Write a key. Harmless twice."""
+        """Write a key, whatever stands there. Harmless twice."""
+
+    def replace_key(self, key: TrustedKey, *, expected: TrustedKey | None, event: RegistryEvent) -> None:
+        """Write a key together with the event that tells it.
+
+        Raises:
+            StaleWriteError: the stored key is not the expected one (None: is there) any more; nothing was written.
+        """
+
+    def put_policy(self, policy: NamespacePolicy, event: RegistryEvent) -> None:
+        """Write a policy together with the event that tells it."""
+
+    def policies(self) -> list[NamespacePolicy]:
+        """Read all well-formed policies."""
+
+    def put_denial(self, denial: Denial, event: RegistryEvent) -> None:
+        """Deny a digest, together with the event that tells it. Harmless twice."""
+
+    def delete_denial(self, sha256: str, event: RegistryEvent) -> None:
+        """Lift a denial, together with the event that tells it. Harmless twice."""
+
+    def changes(self, subject: str) -> list[RegistryEvent]:
+        """Read the events of one item (`KEY#id`, `DENY#sha256`, `POLICY#namespace`), oldest first."""
 
     def put_pause(self, pause: Pause) -> None:
         """Write a pause. Harmless twice."""
@@ -378,6 +414,9 @@ class SignatureVerifier(Protocol):
 
     def verifies(self, key: TrustedKey, signature: bytes, message: bytes) -> bool:
         """Tell whether a raw signature over a message was made by a key. Never raises on bad input."""
+
+    def verifies_digest(self, key: TrustedKey, signature: bytes, digest: bytes) -> bool:
+        """Tell the same of a message that is known by its digest, of the key's own hash function. Never for Ed25519."""
 
 
 @dataclass(frozen=True)

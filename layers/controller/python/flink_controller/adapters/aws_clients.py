@@ -5,7 +5,7 @@ Each client costs 70 to 140 ms of a cold start, so a function pays only for thos
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -69,3 +69,16 @@ class AWSClients:
 
         client: SQSClient = boto3.client("sqs", config=client_config())  # here and nowhere else
         return client
+
+    def kms(self, endpoint_url: str | None = None) -> Any:
+        """Give a KMS client, of an endpoint of its own if one is named."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.client("kms", config=client_config(), endpoint_url=endpoint_url)  # here and nowhere else
+
+    @cached_property
+    def sts(self) -> Any:
+        """Give the client that knows whose credentials these are."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.client("sts", config=client_config())  # here and nowhere else

@@ -50,8 +50,8 @@ class DynamoArtifactRecords:
             bucket,
             key,
             {
-                "FilterExpression": "sha256 = :sha256 AND verdict = :verdict",
-                "values": {":sha256": text(sha256), ":verdict": text(Verdict.ADMITTED)},
+                "FilterExpression": "sha256 = :sha256 AND verdict IN (:admitted, :held)",
+                "values": {":sha256": text(sha256), ":admitted": text(Verdict.ADMITTED), ":held": text(Verdict.HELD)},
             },
         )
         return found[-1] if found else None

@@ -1,10 +1,10 @@
-"""What operators wrote: clusters, keys, pauses.
+"""What operators wrote: clusters, keys, policies, denied digests, pauses.
 
 Their items have plain attributes, so that they can be read and mended in the console; hence each is checked when read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,11 +13,22 @@ from pydantic import BaseModel, ValidationError
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import translated
 from flink_controller.adapters.dynamodb_batches import batch
-from flink_controller.adapters.dynamodb_items import BY_KIND, Item, faults, name_key, text, to_attribute, to_item
+from flink_controller.adapters.dynamodb_items import (
+    BY_KIND,
+    Item,
+    document,
+    faults,
+    name_key,
+    parsed,
+    text,
+    to_attribute,
+    to_item,
+)
 from flink_controller.domain.artifact import TrustedKey
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import RejectedError
+from flink_controller.domain.errors import RejectedError, StaleWriteError
 from flink_controller.domain.status import Pause
+from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,12 +37,17 @@ READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Q
 """`GetItem` on the state table, `Query` on its index `by_kind`."""
 PAUSE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
 """What `pause_of` needs, on the state table."""
+TRUST_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
+"""What `trust` needs, on the items `KEY#` and `DENY#` of the state table."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem", "dynamodb:DeleteItem"})
 """What operators' tools need beside, on the state table; no function has it."""
 
 _CLUSTER: Final = "CLUSTER"
 _KEY: Final = "KEY"
 _PAUSE: Final = "PAUSE"
+_DENY: Final = "DENY"
+_POLICY: Final = "POLICY"
+_EVENT: Final = "EVENT#"
 _BOOKKEEPING: Final = frozenset({"pk", "sk", "kind", "name", "summary", "expires_at"})
 """Attributes beside the model's own."""
 
@@ -69,6 +85,45 @@ class DynamoRegistry:
         """Read all well-formed keys, by id."""
         return self._well_formed(_KEY, self.key)
 
+    def trust(self, key_ids: Sequence[str], sha256: str) -> Trust:
+        """Read some keys and whether a digest is denied, consistently: one call."""
+        denial_key = _key(_DENY, sha256)
+        wanted = {key_id: _key(_KEY, key_id) for key_id in key_ids}
+        found = batch(self._client, self._table, [denial_key, *wanted.values()], doing="read keys and the deny-list")
+        keys = {key_id: _trusted(found.get(key["pk"]["S"]), key_id) for key_id, key in wanted.items()}
+        denied = found.get(denial_key["pk"]["S"])
+        return Trust(keys, None if denied is None else _denial(denied, sha256))
+
+    def denials(self) -> list[Denial]:
+        """Read every denied digest; the list may lag behind."""
+        found = ((sha256, self._item(_DENY, sha256)) for sha256 in self._names(_DENY))
+        return [_denial(item, sha256) for sha256, item in found if item is not None]
+
+    def policy(self, namespace: str) -> NamespacePolicy:
+        """Read a namespace's policy consistently."""
+        return self._read(NamespacePolicy, _POLICY, namespace, "namespace") or NamespacePolicy(namespace=namespace)
+
+    def policies(self) -> list[NamespacePolicy]:
+        """Read all well-formed policies, by namespace."""
+        return self._well_formed(_POLICY, lambda name: self._read(NamespacePolicy, _POLICY, name, "namespace"))
+
+    def changes(self, subject: str) -> list[RegistryEvent]:
+        """Read the events of one item, oldest first."""
+        kind, _, name = subject.partition("#")
+        arguments: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :event)",
+            "ExpressionAttributeValues": {":pk": _key(kind, name)["pk"], ":event": text(_EVENT)},
+        }
+        found: list[RegistryEvent] = []
+        while True:
+            with translated(f"read the events of {subject}"):
+                page = self._client.query(**arguments)
+            found += [parsed(RegistryEvent, item) for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                return found
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
     def pauses(self) -> list[Pause]:
         """Read every pause in force, by scope. A malformed one counts: it stops too much rather than too little."""
         return [pause for scope in self._names(_PAUSE) if (pause := self._pause(scope)) is not None]
@@ -86,10 +141,13 @@ class DynamoRegistry:
             return Pause(scope=scope, reason=str(error))
 
     def _read(self, model: type[M], kind: str, name: str, identity: str) -> M | None:
+        item = self._item(kind, name)
+        return None if item is None else _parsed(model, item, name, identity)
+
+    def _item(self, kind: str, name: str) -> Item | None:
         key = _key(kind, name)
         with translated(f"read {key['pk']['S']}"):
-            item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        return None if item is None else _parsed(model, item, name, identity)
+            return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
 
     def _well_formed(self, kind: str, read: Callable[[str], M | None]) -> list[M]:
         found: list[M] = []
@@ -122,7 +180,7 @@ class DynamoRegistry:
 
 
 class EditableDynamoRegistry(DynamoRegistry):
-    """`EditableRegistry` on DynamoDB. Each method is one write."""
+    """`EditableRegistry` on DynamoDB. Each method is one write; what is told by an event is written together with it."""
 
     def put_cluster(self, cluster: Cluster) -> None:
         """Write a cluster. Harmless twice."""
@@ -136,6 +194,59 @@ class EditableDynamoRegistry(DynamoRegistry):
         """Write a key. Harmless twice."""
         self._put(_KEY, key.key_id, key)
 
+    def replace_key(self, key: TrustedKey, *, expected: TrustedKey | None, event: RegistryEvent) -> None:
+        """Write a key and its event, on condition that the stored key is the expected one."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if expected is not None:
+            before = _attributes(expected)
+            # Every attribute of the model: what was not there must still not be there.
+            clauses, names, values = [], {}, {}
+            for number, field in enumerate(TrustedKey.model_fields):
+                if field == "key_id":
+                    continue
+                names[f"#{number}"] = field
+                if field in before:
+                    values[f":{number}"] = before[field]
+                    clauses.append(f"#{number} = :{number}")
+                else:
+                    clauses.append(f"attribute_not_exists(#{number})")
+            condition = {
+                "ConditionExpression": " AND ".join(clauses),
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": values,
+            }
+        self._transact([{"Put": {"TableName": self._table, "Item": _written(_KEY, key.key_id, key), **condition}}], event)
+
+    def put_policy(self, policy: NamespacePolicy, event: RegistryEvent) -> None:
+        """Write a policy and its event."""
+        self._transact([self._plain_put(_POLICY, policy.namespace, policy)], event)
+
+    def put_denial(self, denial: Denial, event: RegistryEvent) -> None:
+        """Deny a digest and tell it."""
+        self._transact([self._plain_put(_DENY, denial.sha256, denial)], event)
+
+    def delete_denial(self, sha256: str, event: RegistryEvent) -> None:
+        """Lift a denial and tell it."""
+        self._transact([{"Delete": {"TableName": self._table, "Key": _key(_DENY, sha256)}}], event)
+
+    def _plain_put(self, kind: str, name: str, model: BaseModel) -> dict[str, Any]:
+        return {"Put": {"TableName": self._table, "Item": _written(kind, name, model)}}
+
+    def _transact(self, writes: list[dict[str, Any]], event: RegistryEvent) -> None:
+        kind, _, name = event.subject.partition("#")
+        # Microseconds, so that events sort as they came; two in the same one are the same change delivered twice.
+        sort_key = f"{_EVENT}{event.time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        told = {"pk": _key(kind, name)["pk"], "sk": text(sort_key), "document": document(event)}
+        writes = [*writes, {"Put": {"TableName": self._table, "Item": told}}]
+        with translated(f"write {event.subject}"):
+            try:
+                self._client.transact_write_items(TransactItems=writes)  # type: ignore[arg-type]  # built as plain dicts
+            except self._client.exceptions.TransactionCanceledException as error:
+                codes = {str(reason.get("Code")) for reason in error.response.get("CancellationReasons", ())}
+                if codes & {"ConditionalCheckFailed", "TransactionConflict"}:
+                    raise StaleWriteError(f"{event.subject} changed since it was read; look again") from error
+                raise
+
     def put_pause(self, pause: Pause) -> None:
         """Write a pause. Harmless twice."""
         self._put(_PAUSE, pause.scope, pause)
@@ -145,16 +256,36 @@ class EditableDynamoRegistry(DynamoRegistry):
         self._delete(_PAUSE, scope)
 
     def _put(self, kind: str, name: str, model: BaseModel) -> None:
-        attributes = {
-            field: to_attribute(value) for field, value in model.model_dump(mode="json", exclude_none=True).items()
-        }
-        item = {**attributes, **_key(kind, name), "kind": text(kind), "name": text(name)}
         with translated(f"write {kind} {name}"):
-            self._client.put_item(TableName=self._table, Item=item)
+            self._client.put_item(TableName=self._table, Item=_written(kind, name, model))
 
     def _delete(self, kind: str, name: str) -> None:
         with translated(f"delete {kind} {name}"):
             self._client.delete_item(TableName=self._table, Key=_key(kind, name))
+
+
+def _attributes(model: BaseModel) -> dict[str, Any]:
+    return {field: to_attribute(value) for field, value in model.model_dump(mode="json", exclude_none=True).items()}
+
+
+def _written(kind: str, name: str, model: BaseModel) -> dict[str, Any]:
+    return {**_attributes(model), **_key(kind, name), "kind": text(kind), "name": text(name)}
+
+
+def _trusted(item: Item | None, key_id: str) -> TrustedKey | None:
+    """Read a key; a malformed one is none, because nobody can say what was meant by it."""
+    try:
+        return None if item is None else _parsed(TrustedKey, item, key_id, "key_id")
+    except RejectedError:
+        return None
+
+
+def _denial(item: Item, sha256: str) -> Denial:
+    """Read a denial; a malformed one denies all the same."""
+    try:
+        return _parsed(Denial, item, sha256, "sha256")
+    except RejectedError as error:
+        return Denial.model_construct(sha256=sha256, reason=str(error), denied_at=None)
 
 
 def _parsed(model: type[M], item: Item, name: str, identity: str) -> M:

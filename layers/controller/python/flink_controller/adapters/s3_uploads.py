@@ -2,10 +2,12 @@
 
 import base64
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
-from flink_controller.adapters.aws_errors import translated
+from flink_controller.adapters.aws_errors import code_of, translated
 from flink_controller.domain.errors import RejectedError
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"s3:PutObject"})
 """On the bucket's objects; no function has it."""
+_EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 MAX_BYTES: Final = 5 * 2**30
 """What S3 takes in one request. More would need parts, and a version must appear whole or not at all."""
 
@@ -27,7 +30,9 @@ class S3Uploads:
     def _client(self) -> "S3Client":
         return opened(self._source)
 
-    def upload(self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str) -> str:
+    def upload(
+        self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str, is_new: bool = False
+    ) -> str:
         """Put an object and give its version id.
 
         Args:
@@ -36,22 +41,30 @@ class S3Uploads:
             content: the bytes; seekable, because a connection that breaks is tried again from the start.
             size_bytes: how many they are.
             sha256: their digest, 64 hex digits; S3 refuses others.
+            is_new: have S3 refuse the upload where there is an object already (`If-None-Match: *`).
 
         Raises:
-            RejectedError: they are too many for one request, or the bucket keeps no versions.
+            RejectedError: there is an object already; or they are too many for one request, or the bucket keeps no versions.
         """
         if size_bytes > MAX_BYTES:
             raise RejectedError(
                 f"{size_bytes} bytes are more than S3 takes in one request ({MAX_BYTES}); make the artifact smaller"
             )
         with translated(f"upload s3://{bucket}/{key}"):
-            answer = self._client.put_object(
-                Bucket=bucket,
-                Key=key,
-                Body=content,
-                ContentLength=size_bytes,
-                ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-            )
+            condition: dict[str, Any] = {"IfNoneMatch": "*"} if is_new else {}
+            try:
+                answer = self._client.put_object(
+                    Bucket=bucket,
+                    Key=key,
+                    Body=content,
+                    ContentLength=size_bytes,
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+                    **condition,
+                )
+            except ClientError as error:
+                if code_of(error) in _EXISTS:
+                    raise RejectedError(f"there is an s3://{bucket}/{key} already, and a release is immutable") from error
+                raise
         version_id = answer.get("VersionId")
         if not version_id:
             raise RejectedError(

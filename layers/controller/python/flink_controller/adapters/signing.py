@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from flink_controller.adapters.signatures import PSS_SHA256, hash_of, parse_public_key
 from flink_controller.domain.errors import RejectedError
 
 
@@ -37,7 +39,7 @@ def new_key_pair() -> KeyPair:
 
 
 def sign(private_key_pem: bytes, message: bytes) -> bytes:
-    """Sign a message with an Ed25519 key, or with an ECDSA P-256 key over SHA-256 in DER.
+    """Sign a message by the algorithm that goes with the key; of ECDSA the signature is DER.
 
     Raises:
         RejectedError: the key cannot be used; the message says why.
@@ -45,7 +47,9 @@ def sign(private_key_pem: bytes, message: bytes) -> bytes:
     key = _load(private_key_pem)
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
-    return key.sign(message, ECDSA(hashes.SHA256()))
+    if isinstance(key, RSAPrivateKey):
+        return key.sign(message, PSS_SHA256, hashes.SHA256())
+    return key.sign(message, ECDSA(hash_of(key.public_key())))
 
 
 def public_key_of(private_key_pem: bytes) -> str:
@@ -58,7 +62,7 @@ def public_key_of(private_key_pem: bytes) -> str:
     return public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _load(private_key_pem: bytes) -> Ed25519PrivateKey | EllipticCurvePrivateKey:
+def _load(private_key_pem: bytes) -> Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey:
     try:
         key = load_pem_private_key(private_key_pem, password=None)
     except TypeError as error:
@@ -67,6 +71,12 @@ def _load(private_key_pem: bytes) -> Ed25519PrivateKey | EllipticCurvePrivateKey
         raise RejectedError("the file holds no private key as PEM") from error
     if isinstance(key, Ed25519PrivateKey):
         return key
-    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
+    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1 | SECP384R1):
         return key
-    raise RejectedError("only Ed25519 and ECDSA P-256 keys can sign artifacts: openssl genpkey -algorithm ed25519")
+    if isinstance(key, RSAPrivateKey):
+        # What would be refused at registration is not worth signing with.
+        parse_public_key(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+        return key
+    raise RejectedError(
+        "only Ed25519, ECDSA P-256 and P-384, and RSA keys can sign artifacts: openssl genpkey -algorithm ed25519"
+    )

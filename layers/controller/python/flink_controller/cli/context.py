@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import typer
 
@@ -27,6 +27,9 @@ from flink_controller.ports import (
 )
 from flink_controller.settings import Settings, SettingsError
 
+if TYPE_CHECKING:
+    from flink_controller.adapters.aws_clients import AWSClients
+
 SIGNING_KEY = "FLINKCTL_SIGNING_KEY"
 """Environment variable that names the private key's file for `artifact push` and `artifact sign`."""
 
@@ -44,8 +47,28 @@ class FlinkProbe(Protocol):
 class ArtifactUploads(Protocol):
     """The artifact bucket, for writing."""
 
-    def upload(self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str) -> str:
-        """Put an object whole and give its version id."""
+    def upload(
+        self, bucket: str, key: str, content: IO[bytes], *, size_bytes: int, sha256: str, is_new: bool = False
+    ) -> str:
+        """Put an object whole and give its version id.
+
+        Raises:
+            RejectedError: `is_new`, and there is one already.
+        """
+
+
+class Signer(Protocol):
+    """A private key, wherever it is."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message.
+
+        Raises:
+            RejectedError: the key cannot be used.
+        """
+
+    def public_key_pem(self) -> str:
+        """Give the public half."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,8 @@ class Remote:
     uploads: ArtifactUploads
     probe: Callable[[Cluster], FlinkProbe]
     """Gives the way to a cluster; makes no call."""
+    whoami: Callable[[], str] = lambda: ""
+    """Names whose credentials these are; empty when nobody can say. For the record of changes."""
 
     @property
     def is_local(self) -> bool:
@@ -77,6 +102,8 @@ class Session:
     clock: Clock
     verifier: SignatureVerifier
     environ: Mapping[str, str] = field(default_factory=dict)
+    kms: Callable[[str], Signer] | None = None
+    """Gives the signer of an `awskms://` address; makes no call."""
 
     @cached_property
     def remote(self) -> Remote:
@@ -111,7 +138,27 @@ def real_session() -> Session:
     from flink_controller.adapters.system_clock import SystemClock  # noqa: PLC0415
 
     environ = dict(os.environ)  # noqa: TID251  # the program is where the environment comes in
-    return Session(lambda: connect(environ), SystemClock(), SignatureVerifier(), environ)
+    return Session(lambda: connect(environ), SystemClock(), SignatureVerifier(), environ, kms_signer)
+
+
+def kms_signer(uri: str) -> Signer:
+    """Give the signer of an `awskms://` address.
+
+    Raises:
+        RejectedError: it names no key.
+    """
+    from flink_controller.adapters.aws_clients import AWSClients  # noqa: PLC0415
+    from flink_controller.adapters.kms_signing import KMSSigner, key_of  # noqa: PLC0415
+
+    endpoint, key_id = key_of(uri)
+    return KMSSigner(lambda: AWSClients().kms(endpoint), key_id)
+
+
+def _whoami(aws: "AWSClients") -> str:
+    try:
+        return str(aws.sts.get_caller_identity()["Arn"])
+    except Exception:  # noqa: BLE001  # who wrote is worth telling, and never worth failing for
+        return ""
 
 
 def connect(environ: Mapping[str, str]) -> Remote:
@@ -151,4 +198,5 @@ def connect(environ: Mapping[str, str]) -> Remote:
         objects=S3ArtifactObjects(lambda: aws.s3),
         uploads=S3Uploads(lambda: aws.s3),
         probe=FlinkRestConnections().connect,
+        whoami=lambda: _whoami(aws),
     )

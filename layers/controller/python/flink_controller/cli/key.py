@@ -1,17 +1,19 @@
-"""Keys that are trusted to sign artifacts: `keys add`, `keys list`."""
+"""Keys that are trusted to sign artifacts: `keys add`, `keys retire`, `keys revoke`, `keys list`, `keys history`."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from flink_controller.cli.context import remote_of
+from flink_controller.cli.context import remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say
 from flink_controller.domain.artifact import KeyStatus, TrustedKey
 from flink_controller.domain.errors import RejectedError
 from flink_controller.domain.names import DEFAULT_NAMESPACE, NAME, namespace_of_key, shown
+from flink_controller.domain.trust import RegistryEvent
 
 MAX_KEY_BYTES: Final = 2**16
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -23,7 +25,7 @@ app = typer.Typer(help="Register the keys that may sign artifacts.", no_args_is_
 def add(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="What to call the key.")],
-    public_key: Annotated[Path, typer.Option(metavar="FILE", help="Public key as PEM: Ed25519 or ECDSA P-256.")],
+    public_key: Annotated[Path, typer.Option(metavar="FILE", help="Public key as PEM: Ed25519, ECDSA P-256 or P-384, RSA.")],
     namespace: Annotated[
         list[str] | None,
         typer.Option(metavar="NAMESPACE", help="Namespace it may sign for; may be repeated. Default: default."),
@@ -31,6 +33,13 @@ def add(
     prefix: Annotated[
         list[str] | None,
         typer.Option(metavar="PREFIX", help="Prefix of keys in the bucket that it may sign; may be repeated."),
+    ] = None,
+    not_before: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Not before then, as 2026-01-31T00:00:00Z. Default: as it was, or now."),
+    ] = None,
+    not_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Nothing new after then. Default: as it was, or without end.")
     ] = None,
 ) -> None:
     """Trust a key.
@@ -58,14 +67,59 @@ def add(
         public_key=pem,
         namespaces=namespaces,
         prefixes=tuple(dict.fromkeys(prefix or ())),
-        not_before=None if known is None else known.not_before,
-        not_after=None if known is None else known.not_after,
+        not_before=_time(not_before, "--not-before") or (None if known is None else known.not_before),
+        not_after=_time(not_after, "--not-after") or (None if known is None else known.not_after),
     )
+    if key.not_before is not None and key.not_after is not None and key.not_after <= key.not_before:
+        raise typer.BadParameter("the end of its validity comes before its start", param_hint="'--not-after'")
     outcome = "created" if known is None else "unchanged" if known == key else "changed"
     if outcome != "unchanged":
-        remote.registry.put_key(key)
-    scope = ", ".join([f"namespace {name}" for name in key.namespaces] + [f"keys under {text}" for text in key.prefixes])
-    say(f"{key_id} {outcome}: {key.algorithm.value}, may sign for {scope}")
+        _replace(context, key, known, "Added" if known is None else "Changed", _scope(key))
+    say(f"{key_id} {outcome}: {key.algorithm.value}, may sign for {_scope(key)}")
+
+
+@app.command(epilog="Example: flinkctl keys retire release-2025")
+def retire(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the key's history.")] = "",
+) -> None:
+    """Admit nothing new that a key signed.
+
+    What it signed keeps running and can be brought back. There is no way back: register a new key under a new id.
+    """
+    _distrust(context, key_id, KeyStatus.RETIRING, "Retired", reason)
+
+
+@app.command(epilog='Example: flinkctl keys revoke release-2025 --reason "laptop lost"')
+def revoke(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the key's history.")] = "",
+) -> None:
+    """Start nothing any more that a key signed.
+
+    Rollbacks and restarts included. Jobs that run on it are flagged, and suspended where their namespace's policy says
+    so. There is no way back.
+    """
+    _distrust(context, key_id, KeyStatus.REVOKED, "Revoked", reason)
+
+
+@app.command(epilog="Example: flinkctl keys history release-2025")
+def history(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show every change of a key, oldest first."""
+    found = remote_of(context).registry.changes(f"KEY#{key_id}")
+    if not found:
+        raise FailureError(f"nothing is recorded of key {printable(key_id)}")
+    emit(
+        {"items": [event.model_dump(mode="json") for event in found]},
+        output,
+        table=lambda: print_table(("TIME", "CHANGE", "BY", "MESSAGE"), [(e.time, e.action, e.by, e.message) for e in found]),
+    )
 
 
 @app.command(name="list", epilog="Example: flinkctl keys list")
@@ -78,11 +132,56 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             say("no keys; flinkctl keys add registers one")
             return
         print_table(
-            ("KEY", "ALGORITHM", "STATUS", "NAMESPACES", "PREFIXES"),
-            [(k.key_id, k.algorithm, k.status, ", ".join(k.namespaces), ", ".join(k.prefixes)) for k in found],
+            ("KEY", "ALGORITHM", "STATUS", "NAMESPACES", "PREFIXES", "NOT BEFORE", "NOT AFTER"),
+            [
+                (k.key_id, k.algorithm, k.status, ", ".join(k.namespaces), ", ".join(k.prefixes), k.not_before, k.not_after)
+                for k in found
+            ],
         )
 
     emit({"items": [key.model_dump(mode="json") for key in found]}, output, table=table)
+
+
+def _distrust(context: typer.Context, key_id: str, status: KeyStatus, action: str, reason: str) -> None:
+    known = remote_of(context).registry.key(key_id)
+    if known is None:
+        raise FailureError(f"no key {printable(key_id)} is registered")
+    # One way only: whoever could make a revoked key count again could undo an operator's last resort.
+    if known.status is status or known.status is KeyStatus.REVOKED:
+        say(f"{key_id} unchanged: {known.status.value}")
+        return
+    _replace(context, known.model_copy(update={"status": status}), known, action, reason)
+    say(f"{key_id} {status.value}")
+
+
+def _replace(context: typer.Context, key: TrustedKey, known: TrustedKey | None, action: str, message: str) -> None:
+    session = session_of(context)
+    event = RegistryEvent(
+        time=session.clock.now(),
+        action=action,
+        subject=f"KEY#{key.key_id}",
+        message=message,
+        by=session.remote.whoami(),
+    )
+    session.remote.registry.replace_key(key, expected=known, event=event)
+
+
+def _scope(key: TrustedKey) -> str:
+    return ", ".join([f"namespace {name}" for name in key.namespaces] + [f"keys under {text}" for text in key.prefixes])
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter(
+            f"{shown(text)} is no time with its zone, as 2026-01-31T00:00:00Z", param_hint=f"'{option}'"
+        )
+    return moment.astimezone(UTC)
 
 
 def _check(key_id: str, namespaces: list[str], prefixes: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli import artifact, cluster, going_back, job, key, pause, spec, wish
+from flink_controller.cli import artifact, cluster, going_back, job, key, pause, policy, spec, wish
 from flink_controller.cli.context import real_session
 from flink_controller.cli.fault import told
 
@@ -35,6 +35,7 @@ for noun in (spec, job, wish, going_back, pause):
     noun.register(app)
 app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="keys")
+app.add_typer(policy.app, name="policy")
 app.add_typer(cluster.app, name="cluster")
 
 

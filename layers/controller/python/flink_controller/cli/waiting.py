@@ -106,7 +106,7 @@ def pending_upload(remote: Remote, item: Mapping[str, Any], status: JobStatus) -
             signature = remote.objects.latest(bucket, key + SIGNATURE_SUFFIX)
             is_coming = signature is not None and signature.uploaded_at >= latest.uploaded_at
             return f"waiting for {key} to be verified with its signature" if is_coming else None
-        case Verdict.REFUSED:
+        case Verdict.REFUSED | Verdict.HELD:
             return None
 
 

@@ -1,5 +1,6 @@
 """Artifacts: an object version in S3, what verified it, and the verdict on it."""
 
+import base64
 import hashlib
 import re
 from datetime import datetime
@@ -39,6 +40,8 @@ class Artifact(Value):
     version_id: str
     sha256: Sha256
     key_id: str
+    co_signers: tuple[str, ...] = ()
+    """Further keys that signed it, where a policy asks for more than one."""
     size_bytes: int
     type: ArtifactType = ArtifactType.JAR
     """How a spec uses the bytes."""
@@ -53,6 +56,11 @@ class Artifact(Value):
             return self.sha256
         return hashlib.sha256(f"{self.type}\0{RUNNERS_SHA256}\0{self.sha256}".encode()).hexdigest()
 
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Every key whose trust it rests on."""
+        return (self.key_id, *self.co_signers)
+
 
 class Verdict(StrEnum):
     """What admission decided about an object version."""
@@ -60,6 +68,8 @@ class Verdict(StrEnum):
     ADMITTED = "admitted"
     WAITING = "waiting"
     """Its signature is not there yet."""
+    HELD = "held"
+    """Good, but an older release than one that was admitted: it runs only where a spec pins its digest."""
     REFUSED = "refused"
 
 
@@ -79,13 +89,23 @@ class ArtifactVersion(Value):
     """One word for programs: Admitted, SignatureMissing, SignatureInvalid, …"""
     message: str
     key_id: str | None = None
+    co_signers: tuple[str, ...] = ()
     release: int | None = None
+    """As its statement says; None under a bare digest."""
+    uploader: str | None = None
+    """Who uploaded it, as S3's notification named them: for people, never for a decision."""
+    entry_classes: tuple[str, ...] = ()
+    """Of a jar: the classes that its manifest offers to start."""
     decided_at: datetime
+
+    def judged(self, verdict: Verdict, reason: str, message: str) -> "ArtifactVersion":
+        """Give the same version with another verdict."""
+        return self.model_copy(update={"verdict": verdict, "reason": reason, "message": message})
 
     @property
     def artifact(self) -> Artifact | None:
-        """What may be deployed of this version: nothing unless it was admitted."""
-        if self.verdict is not Verdict.ADMITTED or self.sha256 is None or self.key_id is None:
+        """What may be deployed of this version: nothing unless its signature was good."""
+        if self.verdict not in {Verdict.ADMITTED, Verdict.HELD} or self.sha256 is None or self.key_id is None:
             return None
         return Artifact(
             bucket=self.bucket,
@@ -93,6 +113,7 @@ class ArtifactVersion(Value):
             version_id=self.version_id,
             sha256=self.sha256,
             key_id=self.key_id,
+            co_signers=self.co_signers,
             size_bytes=self.size_bytes,
         )
 
@@ -104,6 +125,10 @@ class ArtifactHead(Value):
     admitted: ArtifactVersion | None = None
     burst_started_at: datetime | None = None
     """When the first of the recent quick uploads was admitted; see `settled`."""
+    release: int | None = None
+    """Highest release that was admitted under this key; it never goes backwards."""
+    release_sha256: Sha256 | None = None
+    """What that release is."""
 
 
 class KeyAlgorithm(StrEnum):
@@ -111,6 +136,9 @@ class KeyAlgorithm(StrEnum):
 
     ED25519 = "ed25519"
     ECDSA_P256 = "ecdsa-p256-sha256"
+    ECDSA_P384 = "ecdsa-p384-sha384"
+    RSA_PSS = "rsa-pss-sha256"
+    """MGF1 with SHA-256 and a salt of 32 bytes, as AWS KMS makes it."""
 
 
 class KeyStatus(StrEnum):
@@ -137,6 +165,16 @@ class TrustedKey(Value):
     not_before: datetime | None = None
     not_after: datetime | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the public key (SubjectPublicKeyInfo), 64 hex digits; two ids of one key share it."""
+        return fingerprint(self.public_key)
+
+    def is_meant_by(self, hint: str) -> bool:
+        """Tell whether a signature's note on its key, if it has one, names this key: by id or by fingerprint."""
+        digest = bytes.fromhex(self.fingerprint)
+        return hint in {"", self.key_id, digest.hex(), f"sha256:{digest.hex()}", base64.b64encode(digest).decode()}
+
     def covers(self, key: str, namespace: str) -> bool:
         """Tell whether the key may sign an object key of a namespace."""
         return namespace in self.namespaces or any(key.startswith(prefix) for prefix in self.prefixes)
@@ -150,6 +188,15 @@ class TrustedKey(Value):
         if self.not_after is not None and now > self.not_after:
             return f"key {self.key_id} was valid until {self.not_after.isoformat()}"
         return None
+
+
+def fingerprint(public_key_pem: str) -> str:
+    """Give the SHA-256 of a public key's SubjectPublicKeyInfo, 64 hex digits."""
+    lines = [line for line in public_key_pem.splitlines() if line and not line.startswith("-----")]
+    try:
+        return hashlib.sha256(base64.b64decode("".join(lines), validate=True)).hexdigest()
+    except ValueError:
+        return hashlib.sha256(public_key_pem.encode()).hexdigest()
 
 
 def signed_text(sha256: str) -> bytes:

@@ -26,7 +26,18 @@ class Lifecycle(StrEnum):
 
 
 _REFUSALS = frozenset(
-    {"NotAJar", "ScriptRefused", "SignatureInvalid", "KeyNotAllowed", "KeyUnknown", "KeyRevoked", "ArtifactAltered"}
+    {
+        "ArtifactAltered",
+        "DigestDenied",
+        "KeyNotAllowed",
+        "KeyRevoked",
+        "KeyUnknown",
+        "NotAJar",
+        "ScriptRefused",
+        "SignatureInvalid",
+        "StatementInvalid",
+        "StatementRequired",
+    }
 )
 """Verdicts on an artifact that say FAILED while nothing was ever submitted; every other wait says WAITING."""
 

@@ -4,22 +4,25 @@ Level-triggered: whatever event arrived, the newest version of the object and th
 again if a newer version appeared meanwhile. Jar and signature may come in either order, twice, or late.
 """
 
-import base64
-import binascii
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Mapping
 from enum import StrEnum
 
-from flink_controller.domain.artifact import SIGNATURE_SUFFIX, ArtifactVersion, TrustedKey, Verdict, signed_text
-from flink_controller.domain.errors import NotFoundError, StaleWriteError
+from flink_controller.domain.archive import Contents
+from flink_controller.domain.artifact import ArtifactVersion, Verdict
+from flink_controller.domain.errors import NotFoundError, RejectedError, StaleWriteError
 from flink_controller.domain.inspection import inspect
-from flink_controller.domain.names import artifact_prefix, namespace_of_key
+from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.plan import Policy
-from flink_controller.ports import ObjectVersion, Ports, SignatureVerifier
+from flink_controller.domain.signature_file import (
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE_SUFFIXES,
+    SIGSTORE_SUFFIX,
+    artifact_key,
+)
+from flink_controller.ports import ObjectVersion, Ports
 from flink_controller.services.read_contents import read_contents
+from flink_controller.services.verify_signatures import Judgement, Upload, verify_signatures
 
-SIGNATURE_SUFFIXES = (SIGNATURE_SUFFIX, ".dsse.json", ".sigstore.json")
-MAX_SIGNATURE_BYTES = 64 * 1024
 MAX_ROUNDS = 5
 """Versions that may overtake one another during one admission; the event of the last one comes anyway."""
 
@@ -34,8 +37,18 @@ class Admission(StrEnum):
     """Not an artifact, or deleted meanwhile."""
 
 
-def admit_artifact(ports: Ports, policy: Policy, bucket: str, key: str) -> Admission:
-    """Judge the newest version of an object (or of the object that a signature belongs to) and wake the jobs that name it.
+def admit_artifact(
+    ports: Ports, policy: Policy, bucket: str, key: str, *, version_id: str | None = None, uploader: str | None = None
+) -> Admission:
+    """Judge an object's newest version (or that of the object that a signature belongs to), wake the jobs that name it.
+
+    Args:
+        ports: the world.
+        policy: the installation's numbers.
+        bucket: where the event happened.
+        key: of the object that was written.
+        version_id: of that object, if the event tells it.
+        uploader: who wrote it, as the event says; recorded for people with that very version, decides nothing.
 
     Raises:
         TransientError: S3, DynamoDB or the queue does not answer; the event should be delivered again.
@@ -50,7 +63,8 @@ def admit_artifact(ports: Ports, policy: Policy, bucket: str, key: str) -> Admis
         if latest is None or (verdict is not None and verdict.version_id == latest.version_id):
             break
         try:
-            verdict = judge(ports, latest, namespace)
+            known = uploader if version_id == latest.version_id else None
+            verdict = judge(ports, policy.controller_id, latest, namespace, uploader=known)
             ports.records.record(verdict, burst_window=policy.debounce)
         except (NotFoundError, StaleWriteError):
             # Deleted, or judged by somebody else, while we looked: look again.
@@ -63,96 +77,71 @@ def admit_artifact(ports: Ports, policy: Policy, bucket: str, key: str) -> Admis
     return Admission(verdict.verdict.value)
 
 
-def artifact_key(key: str) -> str:
-    """Give the key of the artifact that a signature's key belongs to; any other key is its own."""
-    for suffix in SIGNATURE_SUFFIXES:
-        if key.endswith(suffix) and key != suffix:
-            return key.removesuffix(suffix)
-    return key
-
-
-def judge(ports: Ports, version: ObjectVersion, namespace: str) -> ArtifactVersion:
+def judge(
+    ports: Ports, controller_id: str, version: ObjectVersion, namespace: str, *, uploader: str | None = None
+) -> ArtifactVersion:
     """Reach a verdict on one object version. Records nothing.
 
     Raises:
         NotFoundError: the version is gone.
     """
+    # The signatures first: one of them may ask for another hash of the bytes. A newer one tells by its own event.
+    files = _signature_files(ports, version)
     with ports.objects.open(version.bucket, version.key, version.version_id) as stream:
-        contents = read_contents(stream)
-    inspection = inspect(version.key, contents)
+        contents = read_contents(stream, with_sha384=_needs_sha384(files))
     now = ports.clock.now()
+    inspection = inspect(version.key, contents)
+    judgement = (
+        Judgement(Verdict.REFUSED, inspection.reason, f"{version.key} {inspection.message}")
+        if inspection.reason
+        else _judgement(ports, controller_id, version, namespace, files, contents)
+    )
+    return ArtifactVersion(
+        bucket=version.bucket,
+        key=version.key,
+        version_id=version.version_id,
+        uploaded_at=version.uploaded_at,
+        size_bytes=version.size_bytes,
+        sha256=contents.sha256,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        message=judgement.message,
+        key_id=judgement.key_ids[0] if judgement.key_ids else None,
+        co_signers=judgement.key_ids[1:],
+        release=judgement.release,
+        uploader=uploader,
+        entry_classes=inspection.entry_classes,
+        decided_at=now,
+    )
 
-    def verdict(kind: Verdict, reason: str, message: str, key_id: str | None = None) -> ArtifactVersion:
-        return ArtifactVersion(
-            bucket=version.bucket,
-            key=version.key,
-            version_id=version.version_id,
-            uploaded_at=version.uploaded_at,
-            size_bytes=version.size_bytes,
-            sha256=contents.sha256,
-            verdict=kind,
-            reason=reason,
-            message=message,
-            key_id=key_id,
-            decided_at=now,
-        )
 
-    if inspection.reason:
-        return verdict(Verdict.REFUSED, inspection.reason, f"{version.key} {inspection.message}")
-    found = ports.objects.read(version.bucket, version.key + SIGNATURE_SUFFIX, limit_bytes=MAX_SIGNATURE_BYTES)
-    if found is None:
-        return verdict(
-            Verdict.WAITING,
-            "SignatureMissing",
-            f"{version.key} is not signed: upload {version.key}{SIGNATURE_SUFFIX} (flinkctl artifact sign)",
-        )
+def _judgement(
+    ports: Ports,
+    controller_id: str,
+    version: ObjectVersion,
+    namespace: str,
+    files: Mapping[str, bytes],
+    contents: Contents,
+) -> Judgement:
     try:
-        signature = decode_signature(found)
-    except ValueError as error:
-        return verdict(Verdict.REFUSED, "SignatureInvalid", f"{version.key}{SIGNATURE_SUFFIX}: {error}")
-    keys = sorted(ports.registry.keys(), key=lambda key: key_fault(key, version.key, namespace, now) is not None)
-    signer = find_signer(ports.verifier, keys, signature, signed_text(contents.sha256))
-    if signer is None:
-        return verdict(
-            Verdict.REFUSED,
-            "SignatureInvalid",
-            f"{version.key}{SIGNATURE_SUFFIX} is no signature of these bytes (sha256:{contents.sha256}) by a registered key",
-        )
-    fault = key_fault(signer, version.key, namespace, now)
-    if fault is not None:
-        return verdict(Verdict.REFUSED, "KeyNotAllowed", f"{version.key}: {fault}")
-    return verdict(Verdict.ADMITTED, "Admitted", f"signed by key {signer.key_id}", signer.key_id)
+        policy = ports.registry.policy(namespace)
+    except RejectedError as error:
+        # Nobody can say what it asks for: nothing is admitted until it is mended.
+        return Judgement(Verdict.WAITING, "PolicyMalformed", str(error))
+    if ports.registry.trust((), contents.sha256).denial is not None:
+        return Judgement(Verdict.REFUSED, "DigestDenied", f"sha256:{contents.sha256} was denied by an operator")
+    upload = Upload(contents, version.key, namespace, controller_id)
+    return verify_signatures(ports.verifier, ports.registry.keys(), policy, files, upload, ports.clock.now())
 
 
-def decode_signature(content: bytes) -> bytes:
-    """Decode a `.sig` file: base64, with white space at its end at most.
-
-    Raises:
-        ValueError: it is empty, too large or not base64.
-    """
-    if len(content) > MAX_SIGNATURE_BYTES:
-        raise ValueError(f"has more than {MAX_SIGNATURE_BYTES} bytes")
-    text = content.rstrip(b"\r\n\t ")
-    if not text:
-        raise ValueError("is empty")
-    try:
-        decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("is not base64") from None
-    if base64.b64encode(decoded) != text:
-        raise ValueError("is not canonical base64")
-    return decoded
+def _signature_files(ports: Ports, version: ObjectVersion) -> dict[str, bytes]:
+    found = {
+        suffix: ports.objects.read(version.bucket, version.key + suffix, limit_bytes=MAX_SIGNATURE_BYTES)
+        for suffix in SIGNATURE_SUFFIXES
+    }
+    return {suffix: content for suffix, content in found.items() if content is not None}
 
 
-def find_signer(
-    verifier: SignatureVerifier, keys: Iterable[TrustedKey], signature: bytes, message: bytes
-) -> TrustedKey | None:
-    """Find the first of the registered keys that made a signature, whatever it may be used for."""
-    return next((key for key in keys if verifier.verifies(key, signature, message)), None)
-
-
-def key_fault(key: TrustedKey, object_key: str, namespace: str, now: datetime) -> str | None:
-    """Say why a key that made a signature must not admit this object, or None when it may."""
-    if not key.covers(object_key, namespace):
-        return f"key {key.key_id} may not sign for namespace {namespace} (keys under {artifact_prefix(namespace)})"
-    return key.distrusted(now)
+def _needs_sha384(files: Mapping[str, bytes]) -> bool:
+    """Whether a file may cover a SHA-384 of the bytes; a needless one costs time and nothing else."""
+    return b"SHA2_384" in files.get(SIGSTORE_SUFFIX, b"")

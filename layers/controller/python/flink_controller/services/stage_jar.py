@@ -11,12 +11,13 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final, cast
 
 from flink_controller.domain.actions import Burn, StageJar, Submit
-from flink_controller.domain.artifact import Artifact, ArtifactType, KeyStatus, jar_name
+from flink_controller.domain.artifact import Artifact, ArtifactType, jar_name
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, RejectedError, TransientError
+from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, TransientError
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.plan import Policy, StagingRefused
 from flink_controller.domain.status import StagedJar
+from flink_controller.domain.trust import distrust
 from flink_controller.ports import FlinkGateway, Ports
 from flink_controller.services.pack_jar import pack_jar
 
@@ -31,9 +32,9 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
         FlinkUnreachableError: the cluster did not take it.
     """
     artifact = action.artifact
-    refusal = _distrust(ports, artifact.key_id)
-    if refusal is not None:
-        return refusal
+    found = distrust(artifact, ports.registry.trust(artifact.signers, artifact.sha256))
+    if found is not None:
+        return StagingRefused(found.reason, found.message)
     known, gateway = ports.statuses.staged_jar(cluster.name, artifact.staged_digest), ports.flink.connect(cluster)
     is_current = known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id
     if known is not None and is_current and (not cluster.high_availability or _is_listed(gateway, known)):
@@ -119,18 +120,6 @@ def _is_listed(gateway: FlinkGateway, staged: StagedJar) -> bool:
 
 def _uploaded(gateway: FlinkGateway, name: str) -> str | None:
     return next((jar.jar_id for jar in gateway.jars() if jar.name == name), None)
-
-
-def _distrust(ports: Ports, key_id: str) -> StagingRefused | None:
-    try:
-        key = ports.registry.key(key_id)
-    except RejectedError as error:
-        return StagingRefused("KeyUnknown", str(error))
-    if key is None:
-        return StagingRefused("KeyUnknown", f"key {key_id}, which signed the artifact, is not registered any more")
-    if key.status is KeyStatus.REVOKED:
-        return StagingRefused("KeyRevoked", f"key {key_id}, which signed the artifact, was revoked")
-    return None
 
 
 class _HashingReader(io.RawIOBase):

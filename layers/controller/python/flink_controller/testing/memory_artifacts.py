@@ -32,7 +32,7 @@ class MemoryArtifactRecords:
         found = [
             version
             for version in self.versions(bucket, key)
-            if version.verdict is Verdict.ADMITTED and version.sha256 == sha256
+            if version.verdict in {Verdict.ADMITTED, Verdict.HELD} and version.sha256 == sha256
         ]
         return found[-1] if found else None
 

@@ -1,0 +1,127 @@
+"""What operators decide about trust beside keys: policies of namespaces, and digests that must never run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from flink_controller.domain.artifact import Artifact, KeyStatus, Sha256, TrustedKey, Value
+from flink_controller.domain.names import namespace_of_key
+
+MAX_THRESHOLD = 2
+"""A statement fits into two of the three files beside an artifact, and one file holds one signature."""
+
+
+class StatementRule(StrEnum):
+    """Whether a bare digest is enough."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    """Every signature must cover a statement: audience, name, release, validity."""
+
+
+class Reaction(StrEnum):
+    """What happens to a running job whose artifact is not trusted any more."""
+
+    FLAG = "flag"
+    """Told and alarmed; it runs on."""
+    SUSPEND = "suspend"
+    """Stopped with a savepoint as well, until another artifact is admitted."""
+
+
+def _owned(prefix: str) -> str:
+    if namespace_of_key(prefix) is None:
+        raise ValueError("is no prefix of artifacts: write artifacts/… or NAMESPACE/…")
+    return prefix
+
+
+class Threshold(Value):
+    """How many different keys must sign what lies under a prefix."""
+
+    prefix: Annotated[str, AfterValidator(_owned)]
+    keys: Annotated[int, Field(ge=1, le=MAX_THRESHOLD)]
+
+
+def _absolute(uri: str) -> str:
+    scheme, found, rest = uri.partition("://")
+    if not found or scheme not in {"s3", "file"} or not rest or ".." in rest or "%" in rest or not uri.isprintable():
+        raise ValueError("is no root: write s3://bucket/path/")
+    return uri if uri.endswith("/") else f"{uri}/"
+
+
+class NamespacePolicy(Value):
+    """What is asked of a namespace beyond the defaults, which are the field's own."""
+
+    namespace: str
+    statement: StatementRule = StatementRule.OPTIONAL
+    thresholds: tuple[Threshold, ...] = ()
+    """The longest prefix counts."""
+    on_distrust: Reaction = Reaction.FLAG
+    state_roots: tuple[Annotated[str, AfterValidator(_absolute)], ...] = ()
+    """Where first savepoints may lie beside the namespace's own directories."""
+
+    def keys_for(self, key: str) -> int:
+        """Give how many different keys must sign an object."""
+        found = [rule for rule in self.thresholds if key.startswith(rule.prefix)]
+        return max(found, key=lambda rule: len(rule.prefix)).keys if found else 1
+
+
+class Denial(Value):
+    """A digest that must not run, whoever signed it."""
+
+    sha256: Sha256
+    reason: str = ""
+    denied_at: datetime | None = None
+
+
+class RegistryEvent(Value):
+    """One change of an operators' item."""
+
+    time: datetime
+    action: str
+    """Added, Changed, Retired, Revoked, Denied, Lifted, …"""
+    subject: str
+    """`KEY#id`, `DENY#sha256`, `POLICY#namespace`."""
+    message: str
+    by: str = ""
+    """Whom AWS took the writer for; empty where that could not be found out."""
+
+
+@dataclass(frozen=True)
+class Distrust:
+    """Why an artifact must not run now."""
+
+    reason: str
+    message: str
+
+
+DISTRUST_REASONS = frozenset({"KeyUnknown", "KeyRevoked", "DigestDenied"})
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is registered of an artifact's signers and its digest."""
+
+    keys: Mapping[str, TrustedKey | None]
+    """By id; None: not registered, or malformed."""
+    denial: Denial | None = None
+
+
+def distrust(artifact: Artifact, trust: Trust) -> Distrust | None:
+    """Say why an artifact that was admitted must not be started any more, or None when it may.
+
+    A retiring or expired key keeps what it signed in its time; a revoked one does not.
+    """
+    if trust.denial is not None:
+        because = f": {trust.denial.reason}" if trust.denial.reason else ""
+        return Distrust("DigestDenied", f"sha256:{artifact.sha256} was denied by an operator{because}")
+    for key_id in artifact.signers:
+        key = trust.keys.get(key_id)
+        if key is None:
+            return Distrust("KeyUnknown", f"key {key_id}, which signed the artifact, is not registered any more")
+        if key.status is KeyStatus.REVOKED:
+            return Distrust("KeyRevoked", f"key {key_id}, which signed the artifact, was revoked")
+    return None
