@@ -93,7 +93,7 @@ def write_statement(statement: Statement) -> bytes:
     """Write a statement as it is signed."""
     document = {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": statement.release.name, "digest": {"sha256": statement.sha256}}],
+        "subject": ({"name": statement.release.name, "digest": {"sha256": statement.sha256}},),
         "predicateType": PREDICATE_TYPE,
         "predicate": statement.release,
     }
