@@ -6,15 +6,18 @@ are those of the measurements that came first; N are later ones.
 
 import time
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import pytest
 
 from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.names import application_id
 from flink_controller.domain.observation import (
     Accepted,
+    ApplicationSeen,
     Checkpoint,
     Checkpoints,
     FlinkState,
@@ -32,6 +35,7 @@ from flink_controller.domain.observation import (
 from tests.contract.flink_worlds import HEARTBEAT_TIMEOUT, MAIN, RETAINING, SLOTS, STATISTICS_AGE, STORE_DURATION, Probe
 
 MISSING: Final = "file:///nowhere/savepoint-000000-000000000000"
+UNKNOWN_JAR: Final = "00000000-0000-0000-0000-000000000000"
 SOON: Final = timedelta(milliseconds=700)
 PROBES: Final[list[tuple[str, Callable[[Probe], None]]]] = []
 """Every probe with its number. Those that end processes come last, because they end other probes' jobs too."""
@@ -330,6 +334,123 @@ def our_own_jar_burns_an_id_that_was_never_seen(probe: Probe) -> None:
     assert (seen.state, seen.tasks_total) == (FlinkState.FAILED, 0)
     _is_duplicate(probe.submit("counter", job))
     _is_duplicate(probe.submit("burn", job, restore_from=MISSING, configuration={}))
+
+
+@probe("A01")
+def an_application_is_accepted_before_its_main_has_run(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+
+    assert probe.submit("slow-main", job, application_id=application_id(job)) == Accepted()
+
+    assert probe.seen(job) is None
+    assert _application(probe, job).is_alive
+    _is_duplicate(probe.submit("slow-main", job, application_id=application_id(job)))
+    probe.wait(lambda: probe.is_processing(job))
+    assert probe.world.producing(job) == 1, "the second submit ran no second main()"
+    assert _application(probe, job).is_alive
+    assert MAIN <= _application(probe, job).duration < timedelta(minutes=1)
+
+
+@probe("A02")
+def an_application_whose_main_throws_says_so_and_leaves_the_job_id_free(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+
+    assert probe.submit("failing-main", job, application_id=application_id(job)) == Accepted()
+
+    probe.wait(lambda: not _application(probe, job).is_alive)
+    refused = _application(probe, job).refused
+    assert refused is not None
+    assert refused.kind is RefusalKind.PROGRAM
+    assert "was told to fail in main" in refused.cause
+    assert probe.seen(job) is None
+    _is_duplicate(probe.submit("counter", job, application_id=application_id(job)))
+    assert probe.submit("counter", job) == Accepted()
+
+
+@probe("A03")
+def a_burn_beats_an_application_that_is_in_its_main(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+    probe.submit("slow-main", job, application_id=application_id(job))
+
+    probe.submit("burn", job, restore_from=MISSING, configuration={})
+
+    probe.wait_for_state(job, FlinkState.FAILED)
+    assert _application(probe, job).is_alive
+    probe.wait(lambda: not _application(probe, job).is_alive)
+    refused = _application(probe, job).refused
+    assert refused is not None
+    assert refused.kind is RefusalKind.DUPLICATE
+    assert probe.world.copies(job) == 0
+
+
+@probe("A04")
+def a_main_is_cancelled_and_never_submits(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+    probe.submit("slow-main", job, application_id=application_id(job))
+
+    assert probe.flink.cancel_application(application_id(job)) == Accepted()
+
+    probe.wait(lambda: not _application(probe, job).is_alive)
+    probe.world.pass_time(MAIN + SOON)
+    assert probe.seen(job) is None
+    assert probe.world.copies(job) == 0
+    assert isinstance(probe.flink.cancel_application(application_id(probe.new_id())), Refused)
+
+
+@probe("A05")
+def an_application_refused_for_its_state_tells_the_cause_by_its_job(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+
+    assert probe.submit("counter", job, application_id=application_id(job), restore_from=MISSING) == Accepted()
+
+    probe.wait_for_state(job, FlinkState.FAILED)
+    cause = probe.flink.root_cause(job)
+    assert cause is not None
+    assert "FileNotFoundException" in cause
+
+
+@probe("A06")
+def what_is_wrong_with_a_request_for_an_application_is_said_at_once(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    job = probe.new_id()
+
+    missing = probe.submit("missing-class", job, application_id=application_id(job))
+    gone = probe.flink.submit(
+        replace(probe.request("counter", job), jar_id=f"{UNKNOWN_JAR}_probe.jar", application_id=application_id(job))
+    )
+
+    assert isinstance(missing, Refused)
+    assert isinstance(gone, Refused)
+    assert (missing.kind, gone.kind) == (RefusalKind.PROGRAM, RefusalKind.JAR_GONE)
+    assert probe.flink.application(application_id(job)) is None
+
+
+@probe("A07")
+def an_application_ends_with_its_job(probe: Probe) -> None:
+    if not _runs_applications(probe):
+        return
+    bounded, cancelled = probe.new_id(), probe.new_id()
+    probe.submit("bounded", bounded, application_id=application_id(bounded))
+    probe.submit("counter", cancelled, application_id=application_id(cancelled))
+    probe.wait(lambda: probe.is_processing(cancelled))
+
+    probe.flink.cancel(cancelled)
+
+    probe.wait_for_state(bounded, FlinkState.FINISHED)
+    probe.wait_for_state(cancelled, FlinkState.CANCELED)
+    for job in (bounded, cancelled):
+        probe.wait(partial(_has_ended, probe, job))
 
 
 @probe("N01")
@@ -837,6 +958,20 @@ def _checkpoints(probe: Probe, flink_job_id: str) -> Checkpoints:
     found = probe.flink.checkpoints(flink_job_id)
     assert found is not None
     return found
+
+
+def _runs_applications(probe: Probe) -> bool:
+    return not probe.world.version.startswith("1.")
+
+
+def _application(probe: Probe, flink_job_id: str) -> ApplicationSeen:
+    found = probe.flink.application(application_id(flink_job_id))
+    assert found is not None
+    return found
+
+
+def _has_ended(probe: Probe, flink_job_id: str) -> bool:
+    return not _application(probe, flink_job_id).is_alive
 
 
 def _checkpoint_taken(probe: Probe, flink_job_id: str) -> Checkpoints:

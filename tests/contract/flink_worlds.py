@@ -453,6 +453,7 @@ class Probe:
         allow_non_restored_state: bool = False,
         configuration: Mapping[str, str] = RETAINING,
         parallelism: int = 1,
+        application_id: str | None = None,
     ) -> Submit:
         """Describe a submit of a variant."""
         chosen = VARIANTS[variant]
@@ -470,6 +471,7 @@ class Probe:
             restore_from,
             allow_non_restored_state,
             configuration,
+            application_id,
         )
 
     def submit(self, variant: str, flink_job_id: str, **changes: object) -> Answer:

@@ -21,6 +21,7 @@ from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.names import flink_job_id, tag
 from flink_controller.domain.observation import (
     Answer,
+    ApplicationSeen,
     Checkpoint,
     Checkpoints,
     FlinkSeen,
@@ -159,6 +160,8 @@ class Job:
         self.trigger: TriggerStatus | None = None
         self.checkpoints: Checkpoints | None = None
         self.second_checkpoints: Checkpoints | None = None
+        self.application: ApplicationSeen | None = None
+        self.second_application: ApplicationSeen | None = None
         self.vertices: tuple[Vertex, ...] | None = None
         self.root_cause: str | None = None
         self.second_root_cause: str | None = None
@@ -212,6 +215,8 @@ class Job:
                 self.root_cause,
                 second_checkpoints=self.second_checkpoints,
                 second_root_cause=self.second_root_cause,
+                application=self.application,
+                second_application=self.second_application,
                 vertices=self.vertices,
             )
         observation = Observation(

@@ -14,6 +14,7 @@ from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import (
     Answer,
+    ApplicationSeen,
     Checkpoints,
     ClusterConfig,
     JarSeen,
@@ -348,7 +349,16 @@ class FlinkGateway(Protocol):
         """Delete an uploaded jar. Harmless twice."""
 
     def submit(self, submit: Submit) -> Answer:
-        """Run a jar under a chosen job id: one POST, no retry. Never raises: every outcome is an answer."""
+        """Run a jar under a chosen job id: one POST, no retry. Never raises: every outcome is an answer.
+
+        With an application id it is accepted before main() runs; what main() comes to is told by `application`.
+        """
+
+    def application(self, application_id: str) -> ApplicationSeen | None:
+        """Look at a main() that was submitted to run by itself, or None for one that Flink does not know."""
+
+    def cancel_application(self, application_id: str) -> Answer:
+        """Ask for the end of a main() and of its jobs. Never raises; harmless twice."""
 
     def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
         """Trigger a stop with savepoint. Never raises; harmless twice with one trigger id while Flink remembers it.

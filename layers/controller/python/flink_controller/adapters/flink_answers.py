@@ -8,6 +8,7 @@ the strongest thing that a list can say.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, TypeAdapter, ValidationError
@@ -15,6 +16,7 @@ from pydantic_core import from_json
 
 from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.observation import (
+    ApplicationSeen,
     Checkpoint,
     Checkpoints,
     ClusterConfig,
@@ -22,6 +24,7 @@ from flink_controller.domain.observation import (
     JarSeen,
     JobSeen,
     RefusalKind,
+    Refused,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -220,6 +223,36 @@ class _Details(_Answer):
     vertices: list[_VertexDetails]
 
 
+class ApplicationState(StrEnum):
+    """Flink's states of an application."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    FAILING = "FAILING"
+    FAILED = "FAILED"
+    CANCELING = "CANCELING"
+    CANCELED = "CANCELED"
+    FINISHED = "FINISHED"
+
+
+class _Application(_Answer):
+    # JSON knows no enumerations.
+    status: ApplicationState = Field(strict=False)
+    duration: int = 0
+
+
+class _ResultFailure(_Answer):
+    stack_trace: str = Field(default="", alias="stack-trace")
+
+
+class _JobResult(_Answer):
+    failure: _ResultFailure | None = Field(default=None, alias="failure-cause")
+
+
+class _ExecutionResult(_Answer):
+    result: _JobResult | None = Field(default=None, alias="job-execution-result")
+
+
 class _Errors(_Answer):
     errors: list[str]
 
@@ -349,6 +382,35 @@ def job_failure(body: bytes, *, is_cut: bool = False) -> str | None:
     return next(filter(None, map(deepest_cause, traces)), None) or one_line(newest.name or "") or None
 
 
+def job_result_failure(body: bytes, *, is_cut: bool = False) -> str | None:
+    """Read the failure out of `/jobs/:id/execution-result`."""
+    result = _read(_ExecutionResult, body, is_cut=is_cut).result
+    if result is None or result.failure is None:
+        return None
+    return deepest_cause(result.failure.stack_trace) or None
+
+
+def application(body: bytes) -> ApplicationSeen | None:
+    """Read `/applications/:id`; None for one that has failed, whose exceptions tell more."""
+    seen = _read(_Application, body)
+    duration = timedelta(milliseconds=max(seen.duration, 0))
+    match seen.status:
+        case ApplicationState.FAILED:
+            return None
+        case ApplicationState.CANCELED:
+            cancelled = Refused(RefusalKind.OTHER, "its application was cancelled")
+            return ApplicationSeen(is_alive=False, duration=duration, refused=cancelled)
+        case status:
+            return ApplicationSeen(is_alive=status is not ApplicationState.FINISHED, duration=duration)
+
+
+def failed_application(exceptions: bytes, *, is_cut: bool = False) -> ApplicationSeen:
+    """Read `/applications/:id/exceptions` of an application that has failed."""
+    history = _read(_Exceptions, exceptions, is_cut=is_cut).history
+    texts = [entry.stacktrace or entry.name or "" for entry in (history.entries if history else [])[:1]]
+    return ApplicationSeen(is_alive=False, refused=Refused(*refusal(texts)))
+
+
 def errors(body: bytes, *, is_cut: bool) -> list[str]:
     """Read the texts of an error answer, of which the end may be missing.
 
@@ -386,6 +448,11 @@ def is_undecided(texts: Sequence[str]) -> bool:
 def says_unknown_job(texts: Sequence[str]) -> bool:
     """Tell whether an error says that there is no such job."""
     return any(_UNKNOWN_JOB.search(text) for text in texts)
+
+
+def says_unknown_application(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that there is no such application."""
+    return any("FlinkApplicationNotFoundException" in text for text in texts)
 
 
 def says_no_checkpointing(texts: Sequence[str]) -> bool:

@@ -33,6 +33,7 @@ from flink_controller.domain.names import shown
 from flink_controller.domain.observation import (
     Accepted,
     Answer,
+    ApplicationSeen,
     Checkpoints,
     ClusterConfig,
     JarSeen,
@@ -130,10 +131,13 @@ class FlinkRest:
 
     def submit(self, submit: Submit) -> Answer:
         """Run a jar under a chosen job id. One call, never repeated."""
+        is_application = submit.application_id is not None
 
         def run() -> Answer:
-            path = f"/jars/{_jar(submit.jar_id)}/run"
+            path = f"/jars/{_jar(submit.jar_id)}/run{'-application' if is_application else ''}"
             reply = self._call("POST", path, json=_run_request(submit), read_s=self._timeouts.submit_s)
+            if is_application and reply.status == HTTPStatus.ACCEPTED:
+                return self._parse(reply, _accepted, HTTPStatus.ACCEPTED)
             if reply.status == HTTPStatus.OK:
                 started = self._parse(reply, answers.started_job)
                 return Accepted() if started == submit.flink_job_id else NoAnswer(f"Flink answered for job {started}")
@@ -143,6 +147,33 @@ class FlinkRest:
             return Refused(*answers.refusal(texts))
 
         return _answer(run)
+
+    def application(self, application_id: str) -> ApplicationSeen | None:
+        """Look at a main() that runs by itself. One call, two for one that failed."""
+        path = f"/applications/{_flink_id(application_id)}"
+
+        def read() -> ApplicationSeen | None:
+            reply = self._call("GET", path)
+            if reply.status != HTTPStatus.OK and answers.says_unknown_application(self._errors(reply)):
+                return None
+            seen = self._parse(reply, answers.application)
+            if seen is not None:
+                return seen
+            told = self._call("GET", f"{path}/exceptions", may_be_cut=True)
+            return self._parse(told, lambda body: answers.failed_application(body, is_cut=told.is_cut))
+
+        return self._reads(read)
+
+    def cancel_application(self, application_id: str) -> Answer:
+        """Ask for the end of a main(). One call, or two."""
+
+        def ask() -> Answer:
+            reply = self._call("POST", f"/applications/{_flink_id(application_id)}/cancel")
+            if reply.status == HTTPStatus.ACCEPTED:
+                return self._parse(reply, _accepted, HTTPStatus.ACCEPTED)
+            return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(reply)))
+
+        return self._carefully(ask)
 
     def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
         """Trigger a stop with savepoint. One call, or two."""
@@ -228,14 +259,21 @@ class FlinkRest:
         return self._reads(read)
 
     def root_cause(self, flink_job_id: str) -> str | None:
-        """Read why a job failed. One call."""
-        path = f"/jobs/{_flink_id(flink_job_id)}/exceptions"
+        """Read why a job failed. One call, or two."""
+        path = f"/jobs/{_flink_id(flink_job_id)}"
 
         def read() -> str | None:
-            reply = self._call("GET", path, may_be_cut=True)
+            reply = self._call("GET", f"{path}/exceptions", may_be_cut=True)
             if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_job(self._errors(reply)):
                 return None
-            return self._parse(reply, lambda body: answers.job_failure(body, is_cut=reply.is_cut))
+            found = self._parse(reply, lambda body: answers.job_failure(body, is_cut=reply.is_cut))
+            if found is not None:
+                return found
+            # A job that could not be initialised may have no exceptions, and has a result all the same.
+            reply = self._call("GET", f"{path}/execution-result", may_be_cut=True)
+            if reply.status != HTTPStatus.OK and answers.says_unknown_job(self._errors(reply)):
+                return None
+            return self._parse(reply, lambda body: answers.job_result_failure(body, is_cut=reply.is_cut))
 
         return self._reads(read)
 
@@ -456,6 +494,8 @@ def _run_request(submit: Submit) -> dict[str, Any]:
     }
     if submit.entry_class is not None:
         body["entryClass"] = submit.entry_class
+    if submit.application_id is not None:
+        body["applicationId"] = _flink_id(submit.application_id)
     if submit.restore_from is not None:
         body |= {"savepointPath": submit.restore_from, "claimMode": "NO_CLAIM"}
     return body

@@ -20,6 +20,7 @@ from flink_controller.domain.cluster_check import (
     is_highly_available,
     name_fault,
     root_fault,
+    runs_applications,
     url_fault,
 )
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
@@ -198,6 +199,7 @@ def _learned(probe: FlinkProbe, cluster: Cluster, heartbeat_timeout: float | Non
             "heartbeat_timeout_s": timeout_s,
             "high_availability": is_highly_available(settings),
             "adaptive_scheduler": has_adaptive_scheduler(settings),
+            "runs_applications": runs_applications(overview.version, settings),
             "flink_version": overview.version,
         }
     )

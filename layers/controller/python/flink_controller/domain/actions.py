@@ -64,6 +64,8 @@ class Submit:
     restore_from: str | None
     allow_non_restored_state: bool
     configuration: Mapping[str, str]
+    application_id: str | None = None
+    """Run `main()` as an application of this id, and do not wait for it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,13 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class CancelApplication:
+    """Cancel a `main()` that runs by itself, whose job is not wanted any more."""
+
+    application_id: str
+
+
+@dataclass(frozen=True)
 class Rescale:
     """Change the parallelism of a running job in place: of those vertices that have the old one, and no others."""
 
@@ -120,6 +129,6 @@ Preparation: TypeAlias = (
     StageJar | TriggerCheckpoint | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
 )
 """Effects that need no intent: they change no job."""
-Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | Rescale
+Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | CancelApplication | Rescale
 """Effects that need a recorded intent."""
 Action: TypeAlias = Preparation | Effect

@@ -41,5 +41,7 @@ class Cluster(Value):
     """Whether a JobManager restart keeps the jobs."""
     adaptive_scheduler: bool = False
     """Whether a running job's parallelism can be changed in place."""
+    runs_applications: bool = False
+    """Whether submits go by `run-application`, which answers at once and runs `main()` on its own time."""
     flink_version: str = ""
     """As read at registration; for messages only."""

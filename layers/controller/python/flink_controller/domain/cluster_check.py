@@ -14,6 +14,8 @@ from flink_controller.domain.names import NAME, shown
 
 TESTED_VERSIONS = ("1.20.", "2.3.")
 """Releases that the controller's tests run against."""
+APPLICATIONS_SINCE = (2, 3)
+"""First release with `/jars/:id/run-application`."""
 HIGH_AVAILABILITY_KEYS = ("high-availability.type", "high-availability")
 SPOILED_VERSIONS = ("2.3.",)
 """In which the record of a job that failed before it started ends every JobManager that reads it (measured on 2.3.0)."""
@@ -178,6 +180,18 @@ def has_adaptive_scheduler(settings: Mapping[str, str]) -> bool:
     return settings.get("jobmanager.scheduler", "").strip().lower() == "adaptive"
 
 
+def runs_applications(version: str, settings: Mapping[str, str]) -> bool:
+    """Tell whether jars are submitted by `run-application`: from 2.3 on, without high availability.
+
+    With it a new JobManager runs an application's main() again (measured on 2.3.0), so that an id which is absent for the
+    whole quarantine may still come; `run` starts nothing by itself.
+    """
+    number = re.match(r"(\d+)\.(\d+)", version)
+    return (
+        number is not None and (int(number[1]), int(number[2])) >= APPLICATIONS_SINCE and not is_highly_available(settings)
+    )
+
+
 def check_cluster(
     cluster: Cluster, settings: Mapping[str, str], overview: ClusterOverview, *, is_local: bool, buckets: Sequence[str]
 ) -> tuple[Check, ...]:
@@ -190,7 +204,7 @@ def check_cluster(
         _heartbeat(cluster, settings),
         _scheduler(cluster, settings),
         _slots(overview),
-        _submission(settings),
+        _submission(cluster, settings, overview),
         _uploads(cluster, settings),
         _job_results(cluster, settings),
         _retention(settings),
@@ -273,10 +287,18 @@ def _slots(overview: ClusterOverview) -> Check:
     return Check("slots", CheckStatus.WARNING if overview.slots_free == 0 else CheckStatus.OK, told)
 
 
-def _submission(settings: Mapping[str, str]) -> Check:
+def _submission(cluster: Cluster, settings: Mapping[str, str], overview: ClusterOverview) -> Check:
     if settings.get("web.submit.enable", "true").strip().lower() == "false":
         return Check("submission", CheckStatus.FAILED, "web.submit.enable is false: no jar can be submitted; remove it")
-    return Check("submission", CheckStatus.OK, "jars can be uploaded and run")
+    if cluster.runs_applications and not runs_applications(overview.version, settings):
+        return Check(
+            "submission",
+            CheckStatus.FAILED,
+            f"registered as one for run-application, and Flink {overview.version} does not take it, or is highly available by"
+            f" now: register it again (flinkctl cluster add {cluster.name} …)",
+        )
+    how = "as applications, so that a slow main() holds nobody" if cluster.runs_applications else "by run"
+    return Check("submission", CheckStatus.OK, f"jars can be uploaded, and are submitted {how}")
 
 
 def _uploads(cluster: Cluster, settings: Mapping[str, str]) -> Check:

@@ -80,6 +80,9 @@ def _is_burn(attempt: Attempt, job: JobSeen) -> bool:
 
 
 def _ended(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
+    if attempt.phase is AttemptPhase.BURNING and draft.application is not None and draft.application.is_alive:
+        # Its id is used up; what main() does beside its job goes on, and is ended first.
+        return
     if _is_burn(attempt, job):
         die(draft, EndState.BURNED, cause=attempt.refusal)
         return

@@ -82,6 +82,15 @@ def attempt_number(job_tag: str, flink_job_id_: str) -> int | None:
     return int(flink_job_id_[TAG_DIGITS:], 16)
 
 
+def application_id(flink_job_id_: str) -> str:
+    """Give the id under which an attempt's main() runs on Flink, 32 hex digits.
+
+    It differs from the job's: Flink would refuse whatever else is submitted for that one, a burn included, while main()
+    runs (measured).
+    """
+    return hashlib.sha256(f"{flink_job_id_}\0application".encode()).hexdigest()[:32]
+
+
 def trigger_id(flink_job_id_: str, kind: str, sequence: int) -> str:
     """Give the id under which an operation is triggered on Flink, 32 hex digits.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -162,6 +162,18 @@ class Vertex:
 
 
 @dataclass(frozen=True)
+class ApplicationSeen:
+    """A `main()` that was submitted to run by itself."""
+
+    is_alive: bool
+    """Whether it runs, or its jobs do."""
+    duration: timedelta = timedelta(0)
+    """Since Flink has had it, by Flink's clock."""
+    refused: Refused | None = None
+    """Why it failed, or was cancelled."""
+
+
+@dataclass(frozen=True)
 class JarSeen:
     """One entry of `/jars`."""
 
@@ -217,6 +229,10 @@ class FlinkSeen:
     """Of the second lane's attempt."""
     second_root_cause: str | None = None
     """Of the second lane's attempt, when it failed."""
+    application: ApplicationSeen | None = None
+    """Of the current attempt, while its job is not listed or its id is being used up; None when not known."""
+    second_application: ApplicationSeen | None = None
+    """Of the second lane's attempt."""
     vertices: tuple[Vertex, ...] | None = None
     """Of the current attempt, while it is being rescaled; None when not asked for or not known."""
 

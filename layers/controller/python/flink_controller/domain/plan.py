@@ -9,6 +9,7 @@ from typing import Any
 from flink_controller.domain.actions import Action
 from flink_controller.domain.observation import (
     Answer,
+    ApplicationSeen,
     Checkpoints,
     FlinkSeen,
     JobSeen,
@@ -142,6 +143,13 @@ class Draft:
         if self.seen is None:
             return None
         return self.seen.second_checkpoints if self.is_on_second_lane else self.seen.checkpoints
+
+    @property
+    def application(self) -> ApplicationSeen | None:
+        """What was seen of the main() of the lane's attempt, where it runs by itself."""
+        if self.seen is None:
+            return None
+        return self.seen.second_application if self.is_on_second_lane else self.seen.application
 
     @property
     def root_cause(self) -> str | None:

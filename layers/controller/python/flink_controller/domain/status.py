@@ -106,6 +106,8 @@ class Attempt(Value):
     retains_state: bool = True
     """False once Flink has said that cancelling deletes the checkpoints."""
     jar_id: str
+    application_id: str | None = None
+    """Under which `main()` runs by itself; None: it runs while the submit is answered."""
     incarnation: str
     """JobManager life that it was submitted to, or last seen in."""
     phase: AttemptPhase = AttemptPhase.SUBMITTING

@@ -7,6 +7,7 @@ from flink_controller.domain.actions import (
     Action,
     Burn,
     Cancel,
+    CancelApplication,
     DeleteStaleJars,
     Preparation,
     ReleaseJar,
@@ -16,8 +17,9 @@ from flink_controller.domain.actions import (
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.configuration import flink_configuration
-from flink_controller.domain.names import flink_job_id
+from flink_controller.domain.names import application_id, flink_job_id
 from flink_controller.domain.observation import (
+    Answer,
     NoAnswer,
     NotSent,
     RefusalKind,
@@ -25,7 +27,7 @@ from flink_controller.domain.observation import (
 )
 from flink_controller.domain.plan import Draft, bounded, living, target_of, wants_running
 from flink_controller.domain.program import program_of
-from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec
+from flink_controller.domain.spec import JobSpec, Rollback, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
@@ -36,13 +38,15 @@ from flink_controller.domain.status import (
 )
 
 MAX_BACKOFF = timedelta(hours=1)
+BURN_PATIENCE = timedelta(seconds=1)
+"""Before a main() whose id was used up is cancelled: most have ended by then."""
 MAX_STAGED = 4
 """Jars that a job may claim before it was ever healthy; uploads that never work must not fill its status."""
 
 
 def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Action | None:
     """Find out what became of a submit of a revision; send it again, or burn its id when it is not wanted or was refused."""
-    answer = draft.facts.findings.answer
+    answer = _verdict(draft, revision)
     if isinstance(answer, Refused) and answer.kind is not RefusalKind.DUPLICATE:
         draft.set_attempt(
             refusal=bounded(answer.cause),
@@ -57,6 +61,10 @@ def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Actio
         return None
     if not is_wanted or attempt.refusal is not None:
         return _burn(draft, attempt)
+    if _is_in_main(draft):
+        draft.wait("SubmitPending", f"{attempt.flink_job_id}: main() has run since {attempt.submitted_at:%H:%M:%S} UTC")
+        draft.look(draft.now + intents.poll_interval(draft.now - attempt.submitted_at))
+        return None
     if attempt.is_unsent and not isinstance(answer, NotSent):
         return _resend(draft, revision)
     again_at = attempt.submitted_at + draft.facts.policy.submit_timeout
@@ -68,6 +76,26 @@ def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Actio
         draft.now + (intents.RESEND if attempt.is_unsent else intents.poll_interval(draft.now - attempt.submitted_at))
     )
     return None
+
+
+def _verdict(draft: Draft, revision: RevisionRef) -> Answer | None:
+    """Give what is known against a submit: the answer to it or, where main() runs by itself, how that ended."""
+    answer, application = draft.facts.findings.answer, draft.application
+    if application is None:
+        return answer
+    if not application.is_alive:
+        return application.refused or answer
+    spec = draft.spec_of(revision)
+    rollback = Rollback() if spec is None else spec.deployment.rollback
+    if application.duration >= timedelta(seconds=rollback.deadline_seconds):
+        cause = f"main() has run for {rollback.deadline_seconds} s and submitted no job"
+        return Refused(RefusalKind.PROGRAM, cause)
+    # That the application is known already says nothing about its job.
+    return None if isinstance(answer, Refused) else answer
+
+
+def _is_in_main(draft: Draft) -> bool:
+    return draft.application is not None and draft.application.is_alive
 
 
 def _resend(draft: Draft, revision: RevisionRef) -> Action | None:
@@ -100,6 +128,10 @@ def burning(draft: Draft, attempt: Attempt) -> Action | None:
         _note_duplicate(draft, attempt)
     if _is_over(draft, attempt):
         return None
+    if _is_in_main(draft) and draft.now >= attempt.submitted_at + BURN_PATIENCE and attempt.application_id is not None:
+        # Its job can never run any more; main() itself is still to be ended.
+        draft.set_attempt(submitted_at=draft.now)
+        return CancelApplication(attempt.application_id)
     listed = draft.job(attempt.flink_job_id)
     if listed is not None and not listed.state.is_terminal and draft.now >= attempt.submitted_at + intents.RESEND:
         # A burn that lives is ended like any other job.
@@ -121,7 +153,7 @@ def _is_over(draft: Draft, attempt: Attempt) -> bool:
     """Record that a known id which stays unlisted is dead. Two looks, so that a job on its way into the list is not missed."""
     current = intents.current_attempt(draft)
     since = current.duplicate_at
-    if since is None or draft.job(attempt.flink_job_id) is not None:
+    if since is None or draft.job(attempt.flink_job_id) is not None or _is_in_main(draft):
         return False
     if draft.now < since + intents.RESEND:
         draft.look(since + intents.RESEND)
@@ -239,14 +271,16 @@ def open_attempt(
     digests = dict.fromkeys((*draft.status.staged_digests, revision.artifact.staged_digest))
     draft.set(attempt_counter=number, staged_digests=tuple(digests), void_jar_id=None)
     draft.jar = staged
+    job = flink_job_id(draft.facts.policy.controller_id, draft.facts.job_id, number)
     return Attempt(
         number=number,
-        flink_job_id=flink_job_id(draft.facts.policy.controller_id, draft.facts.job_id, number),
+        flink_job_id=job,
         revision=revision.number,
         cluster=cluster.name,
         restore_from=restore_from,
         checkpoint_root=cluster.checkpoint_root,
         jar_id=staged.jar_id,
+        application_id=application_id(job) if cluster.runs_applications else None,
         incarnation=staged.incarnation,
         created_at=draft.now,
         submitted_at=draft.now,
@@ -309,6 +343,7 @@ def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
             **flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
             **program.configuration,
         },
+        application_id=attempt.application_id,
     )
 
 

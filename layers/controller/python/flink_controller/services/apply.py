@@ -6,6 +6,7 @@ from typing import assert_never
 from flink_controller.domain.actions import (
     Burn,
     Cancel,
+    CancelApplication,
     CountFreeSlots,
     DeleteStaleJars,
     Effect,
@@ -94,6 +95,8 @@ def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) ->
             )
         case Cancel(flink_job_id=job):
             return gateway.cancel(job)
+        case CancelApplication(application_id=application):
+            return gateway.cancel_application(application)
         case Rescale(flink_job_id=job, before=before, after=after):
             return gateway.rescale(job, before=before, after=after)
         case _:

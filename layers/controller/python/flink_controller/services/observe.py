@@ -1,5 +1,6 @@
 """One look at the world. Never acts, never judges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,6 +10,7 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.names import attempt_number, tag
 from flink_controller.domain.observation import (
+    ApplicationSeen,
     Checkpoints,
     FlinkSeen,
     FlinkState,
@@ -22,7 +24,7 @@ from flink_controller.domain.observation import (
 )
 from flink_controller.domain.plan import Policy, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
-from flink_controller.domain.status import Attempt, JobStatus, LaneRole, Operation, OperationKind
+from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
 from flink_controller.ports import FlinkGateway, Ports, Registry
 from flink_controller.services.gate import Gate
 
@@ -149,6 +151,12 @@ def _ask(
     seen = FlinkSeen(jobs=jobs, incarnation=incarnation)
     if status is None:
         return seen
+    second = None if status.second is None else status.second.attempt
+    seen = replace(
+        seen,
+        application=_application(gateway, jobs, status.attempt),
+        second_application=_application(gateway, jobs, second),
+    )
     seen = _with_details(gateway, seen, status, spec, ports.clock.now())
     return _with_second(gateway, seen, status, spec, ports.clock.now())
 
@@ -168,6 +176,14 @@ def _list(
     if not same:
         return jobs, None
     return jobs, ALWAYS if cluster.high_availability else before
+
+
+def _application(gateway: FlinkGateway, jobs: Mapping[str, JobSeen], attempt: Attempt | None) -> ApplicationSeen | None:
+    """Look at an attempt's main() where it decides something: before its job is listed, and while its id is used up."""
+    if attempt is None or attempt.application_id is None:
+        return None
+    is_awaited = attempt.phase is AttemptPhase.SUBMITTING and attempt.flink_job_id not in jobs
+    return gateway.application(attempt.application_id) if is_awaited or attempt.phase is AttemptPhase.BURNING else None
 
 
 def _living_ids(status: JobStatus) -> list[str]:

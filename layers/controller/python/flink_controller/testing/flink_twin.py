@@ -25,6 +25,7 @@ from flink_controller.domain.names import TAG_DIGITS
 from flink_controller.domain.observation import (
     Accepted,
     Answer,
+    ApplicationSeen,
     Checkpoint,
     Checkpoints,
     ClusterConfig,
@@ -53,6 +54,8 @@ RECOVERY: Final = timedelta(milliseconds=500)
 """From a JobManager's recovery of a job to its new start, with high availability."""
 HELD: Final = timedelta(milliseconds=20)
 """Between two looks of a job whether it is still held."""
+APPLICATION_LAG: Final = timedelta(seconds=1)
+"""From the end of a job to that of the main() that submitted it."""
 MAX_PARALLELISM: Final = 128
 """Flink's own default of `pipeline.max-parallelism` for small jobs."""
 END_OF_STOP: Final = timedelta(milliseconds=20)
@@ -84,6 +87,8 @@ class TwinOptions:
     """Whether, with high availability, the next JobManager takes the ids of ended jobs again (Flink's own default of
     `job-result-store.delete-on-commit`)."""
     slots: int = 1000
+    runs_applications: bool = False
+    """Whether it is registered as one whose submits go by `run-application`, which 2.3 has."""
     is_adaptive: bool = False
     """Whether the adaptive scheduler runs the jobs: on fewer slots than asked for, and rescaled in place."""
     client_timeout: timedelta = timedelta(seconds=25)
@@ -186,7 +191,18 @@ class _Call:
     submit: Submit
     jar: _Jar
     incarnation: str
+    received_at: datetime
     answer: Answer | None = None
+    is_cancelled: bool = False
+
+
+@dataclass
+class _Caches:
+    """What Flink answers from for a while: by job, since when and what."""
+
+    statistics: dict[str, tuple[datetime, Checkpoints]] = field(default_factory=dict)
+    causes: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)
+    parallelisms: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
 
 class FlinkTwin:
@@ -244,10 +260,10 @@ class FlinkTwin:
         before it started."""
         self._jars: dict[str, _Jar] = {}
         self._triggers: dict[tuple[str, str], _Trigger] = {}
-        self._statistics: dict[str, tuple[datetime, Checkpoints]] = {}
-        self._causes: dict[str, tuple[datetime, str | None]] = {}
-        self._parallelisms: dict[str, tuple[datetime, int]] = {}
+        self._caches = _Caches()
         self._calls: list[_Call] = []
+        self._applications: dict[str, _Call] = {}
+        """Submits whose main() runs by itself, by the application's id."""
         self._begin_incarnation()
         storage.attach(self._catch_up)
 
@@ -308,10 +324,47 @@ class FlinkTwin:
         call = self._receive(submit)
         if isinstance(call, Refused):
             return call
+        if submit.application_id is not None:
+            return Accepted()
         if call.answer is None and not self._is_busy:
             self._clock.sleep(min(self._behaviour(call.jar).main, self.options.client_timeout))
             self._catch_up()
         return call.answer or NoAnswer("no answer to the submit in time")
+
+    def application(self, application_id: str) -> ApplicationSeen | None:
+        """Look at a main() that runs by itself."""
+        self._arrive("application")
+        call = self._applications.get(application_id)
+        if call is None:
+            return None
+        duration, job = self._time - call.received_at, self._jobs.get(call.submit.flink_job_id)
+        if call.is_cancelled:
+            cancelled = Refused(RefusalKind.OTHER, "its application was cancelled")
+            return ApplicationSeen(is_alive=False, duration=duration, refused=cancelled)
+        # A job of the same id may be another submit's: a burn's.
+        if job is not None and job.submit is call.submit:
+            is_alive = not job.state.is_terminal or self._time < job.changed_at + APPLICATION_LAG
+        else:
+            is_alive = call.answer is None
+        refused = call.answer if isinstance(call.answer, Refused) and not is_alive else None
+        return ApplicationSeen(is_alive=is_alive, duration=duration, refused=refused)
+
+    def cancel_application(self, application_id: str) -> Answer:
+        """Ask for the end of a main() and of its job."""
+        try:
+            self._arrive("cancel_application")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        call = self._applications.get(application_id)
+        if call is None:
+            return Refused(RefusalKind.OTHER, f"Could not find Flink application ({application_id})")
+        if call.answer is None:
+            call.is_cancelled = True
+            self._calls = [other for other in self._calls if other is not call]
+        job = self._jobs.get(call.submit.flink_job_id)
+        if job is not None and job.submit is call.submit and not job.state.is_terminal:
+            self._cancel(job)
+        return Accepted()
 
     def stop(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
         """Trigger a stop with savepoint."""
@@ -356,11 +409,7 @@ class FlinkTwin:
                 f" already reached another terminal state ({job.state})."
             )
             return Refused(RefusalKind.OTHER, cause)
-        if job.state not in {FlinkState.CANCELED, FlinkState.CANCELLING}:
-            self._enter(job, FlinkState.CANCELLING)
-            self._fail_triggers(job, _SUSPENDING)
-            if not job.behaviour.hangs_on_cancel:
-                self._at(job, job.behaviour.cancel, lambda: self._end(job, FlinkState.CANCELED))
+        self._cancel(job)
         return Accepted()
 
     def vertices(self, flink_job_id: str) -> tuple[Vertex, ...] | None:
@@ -369,7 +418,9 @@ class FlinkTwin:
         job = self._jobs.get(flink_job_id)
         if job is None or job.state.is_terminal:
             return None
-        return (Vertex(job.wanted_parallelism, self._cached(self._parallelisms, job, lambda found: found.parallelism)),)
+        return (
+            Vertex(job.wanted_parallelism, self._cached(self._caches.parallelisms, job, lambda found: found.parallelism)),
+        )
 
     def rescale(self, flink_job_id: str, *, before: int, after: int) -> Answer:
         """Ask for another parallelism; the tasks restart a little later."""
@@ -397,13 +448,13 @@ class FlinkTwin:
             return None
         if job.behaviour.is_batch:
             return Checkpoints(is_enabled=False)
-        return _without_discarded(self._cached(self._statistics, job, _statistics), self.storage)
+        return _without_discarded(self._cached(self._caches.statistics, job, _statistics), self.storage)
 
     def root_cause(self, flink_job_id: str) -> str | None:
         """Read why a job failed."""
         self._arrive("root_cause")
         job = self._jobs.get(flink_job_id)
-        return None if job is None else self._cached(self._causes, job, lambda found: found.failure)
+        return None if job is None else self._cached(self._caches.causes, job, lambda found: found.failure)
 
     @property
     def is_up(self) -> bool:
@@ -440,9 +491,8 @@ class FlinkTwin:
         self._known = self._known - {job.id for job in self._recoverable} if keeps_ended else set()
         self._jobs = {}
         self._triggers = {}
-        self._statistics = {}
-        self._causes = {}
-        self._parallelisms = {}
+        self._caches = _Caches()
+        self._applications = {}
         if not self.options.keeps_jars:
             self._jars = {}
 
@@ -632,7 +682,11 @@ class FlinkTwin:
         behaviour = self._behaviour(jar)
         if behaviour.class_is_missing:
             return Refused(RefusalKind.PROGRAM, f"java.lang.ClassNotFoundException: {submit.entry_class}")
-        call = _Call(submit, jar, self._incarnation)
+        call = _Call(submit, jar, self._incarnation, self._time)
+        if submit.application_id is not None:
+            if submit.application_id in self._applications:
+                return Refused(RefusalKind.DUPLICATE, self._duplicate())
+            self._applications[submit.application_id] = call
         if behaviour.main:
             self._calls.append(call)
             self._push(self._time + behaviour.main, lambda: self._land(call, behaviour))
@@ -642,7 +696,7 @@ class FlinkTwin:
 
     def _land(self, call: _Call, behaviour: JobBehaviour) -> None:
         """Let main() end, and the dispatcher decide."""
-        if call.incarnation != self._incarnation or not self._is_up:
+        if call.incarnation != self._incarnation or not self._is_up or call.is_cancelled:
             return
         self._calls = [other for other in self._calls if other is not call]
         call.answer = self._dispatch(call.submit, call.jar, behaviour)
@@ -903,6 +957,13 @@ class FlinkTwin:
         for trigger in self._triggers.values():
             if trigger.job_id == job.id:
                 self._settle(trigger, TriggerFailed(cause))
+
+    def _cancel(self, job: _Job) -> None:
+        if job.state not in {FlinkState.CANCELED, FlinkState.CANCELLING}:
+            self._enter(job, FlinkState.CANCELLING)
+            self._fail_triggers(job, _SUSPENDING)
+            if not job.behaviour.hangs_on_cancel:
+                self._at(job, job.behaviour.cancel, lambda: self._end(job, FlinkState.CANCELED))
 
     def _fail(self, job: _Job, cause: str) -> None:
         job.failure = cause

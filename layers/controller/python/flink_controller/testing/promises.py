@@ -366,6 +366,7 @@ def _intents_of(status: JobStatus) -> Iterator[str]:
                 yield f"burn:{attempt.flink_job_id}"
                 # A burn that lives is ended.
                 yield f"cancel:{attempt.flink_job_id}"
+                yield f"cancel_application:{attempt.application_id}"
     if second is not None and second.cancel_requested_at is not None:
         yield f"cancel:{second.attempt.flink_job_id}"
     for operation in (status.operation, status.leftover):

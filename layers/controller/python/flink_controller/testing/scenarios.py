@@ -864,6 +864,63 @@ def upload_that_no_index_names(world: World) -> Iterator[tuple[str, Settled]]:
     yield "upgraded", stable_on(digest)
 
 
+def _as_application(scenario: Scenario) -> Scenario:
+    """Tell a story on a cluster where main() runs by itself."""
+
+    def told(world: World) -> Iterator[tuple[str, Settled]]:
+        yield from scenario(world)
+
+    told.__name__ = f"{scenario.__name__}_as_application"
+    told.__doc__ = scenario.__doc__
+    return told
+
+
+def main_fails(world: World) -> Iterator[tuple[str, Settled]]:
+    """A new version whose main() throws after a while."""
+    good = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(good)
+    world.upload("v2", JobBehaviour(main=timedelta(seconds=5), main_throws="java.lang.IllegalStateException: no"))
+    yield "rolled back", is_in(Lifecycle.ROLLED_BACK, good)
+
+
+def main_never_ends(world: World) -> Iterator[tuple[str, Settled]]:
+    """A new version whose main() hangs."""
+    good = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(good)
+    world.upload("v2", JobBehaviour(main=timedelta(days=365)))
+    yield "rolled back", is_in(Lifecycle.ROLLED_BACK, good)
+
+
+def suspended_in_main(world: World) -> Iterator[tuple[str, Settled]]:
+    """A suspend while main() runs: neither job nor main() is left."""
+    yield from first_deploy(world)
+    world.upload("v2", JobBehaviour(main=timedelta(minutes=3)))
+    world.run_for(timedelta(seconds=20))
+    world.put(spec_item(state="suspended"))
+    yield "suspended", lambda w: is_in(Lifecycle.SUSPENDED)(w) and not w.flink.in_flight()
+
+
+APPLICATIONS: tuple[Scenario, ...] = tuple(
+    _as_application(scenario)
+    for scenario in (
+        first_deploy,
+        slow_main,
+        main_fails,
+        main_never_ends,
+        suspended_in_main,
+        suspend_during_deploy,
+        delete_during_deploy,
+        first_submit_refused,
+        upgrade_incompatible,
+        jobmanager_restarts_during_submit,
+        blue_green_refused,
+        upgrade_of_what_never_ran,
+    )
+)
+"""Stories on a cluster that takes `run-application`."""
+
 RESCALES: tuple[Scenario, ...] = (
     rescale_in_place,
     rescale_taken_back,
@@ -874,6 +931,7 @@ RESCALES: tuple[Scenario, ...] = (
 """Stories on a cluster with the adaptive scheduler."""
 
 SCENARIOS: tuple[Scenario, ...] = (
+    *APPLICATIONS,
     *RESCALES,
     first_deploy,
     spec_before_artifact,
@@ -964,6 +1022,7 @@ OPTIONS: Mapping[str, TwinOptions] = {
             blue_green_failover,
         )
     },
+    **{scenario.__name__: TwinOptions(runs_applications=True) for scenario in APPLICATIONS},
 }
 
 

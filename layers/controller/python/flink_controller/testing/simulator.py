@@ -243,6 +243,7 @@ class World:
             heartbeat_timeout_s=self.options.heartbeat_timeout.total_seconds(),
             adaptive_scheduler=self.options.is_adaptive,
             high_availability=self.options.high_availability,
+            runs_applications=self.options.runs_applications,
         )
         self.registry.put_cluster(cluster)
         return twin
