@@ -39,7 +39,7 @@ BEHAVIOURS: Final[Mapping[str, JobBehaviour]] = {
 }
 _GOOD: Final = ("good", "slow main", "slow savepoint", "no savepoint", "slow cancel")
 _MODES: Final = ("savepoint", "savepoint", "last-state", "stateless", "blue-green")
-_WEIGHTS: Final[Mapping[str, int]] = {
+DEEDS: Final[Mapping[str, int]] = {
     "change": 6,
     "revert": 2,
     "mode": 2,
@@ -64,6 +64,7 @@ _WEIGHTS: Final[Mapping[str, int]] = {
     "wake together": 6,
     "wait": 8,
 }
+"""What somebody may do, and how often beside the rest."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,6 @@ class Story:
     enforces_leases: bool = True
     keeps_jars: bool = False
 
-    @property
-    def uploads(self) -> tuple[str, ...]:
-        """What kinds of artifacts are uploaded."""
-        return tuple(_uploaded(Random(step.seed)) for step in self.steps if step.kind == "upload")
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """What upgrade modes are asked for."""
-        return tuple(Random(step.seed).choice(_MODES) for step in self.steps if step.kind == "mode")
-
     def told(self) -> str:
         """Say it line by line, so that it can be told again."""
         setup = f"lease {'on' if self.enforces_leases else 'off'}, jars {'kept' if self.keeps_jars else 'lost'}"
@@ -112,7 +103,7 @@ class Story:
 def draw(seed: int) -> Story:
     """Draw a story."""
     random = Random(seed)
-    kinds, weights = zip(*_WEIGHTS.items(), strict=True)
+    kinds, weights = zip(*DEEDS.items(), strict=True)
     steps = [Step("upload", random.randrange(1000), timedelta(0)), Step("change", random.randrange(1000), timedelta(0))]
     for kind in random.choices(kinds, weights, k=random.randrange(2, 12)):
         quiet = random.choice((0, 0, 1, 5, 15, 40, 100, 240))
@@ -139,20 +130,11 @@ def tell(story: Story) -> int:
     """
     options = TwinOptions(keeps_jars=story.keeps_jars)
     world = World(story.faults, enforces_leases=story.enforces_leases, options=options)
-    teller = _Teller(world)
+    teller = Teller(world)
     for step in story.steps:
-        teller.do(step)
+        teller.do(step.kind, step.seed)
         world.run_for(step.quiet)
-    world.end_faults()
-    if not world.run_until(lambda w: w.is_drained and _rests(w), REST):
-        raise ViolationError(f"L1: comes to no rest: {_where(world)}")
-    teller.wish(story.end)
-    if not world.run_until(lambda _: teller.is_fulfilled(story.end), PLAIN):
-        raise ViolationError(f"L1: wished for {story.end}: {_where(world)}")
-    world.run_for(STAY)
-    if not world.run_until(lambda _: teller.is_fulfilled(story.end), STAY):
-        raise ViolationError(f"L1: does not stay {story.end}: {_where(world)}")
-    world.promises.check_rest(JOB)
+    teller.end(story.end)
     return world.calls.count
 
 
@@ -193,8 +175,8 @@ def _shorter(story: Story) -> Iterator[Story]:
             yield replace(story, steps=steps)
 
 
-class _Teller:
-    """Does what a story says."""
+class Teller:
+    """Does what teams, operators and clusters do."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -203,12 +185,30 @@ class _Teller:
         self._uploads = 0
         self._wished: str | None = None
 
-    def do(self, step: Step) -> None:
-        """Do one step."""
-        action: Callable[[Random], None] = getattr(self, f"_{step.kind.replace(' ', '_').lower()}")
-        action(Random(step.seed))
+    def do(self, kind: str, seed: int) -> None:
+        """Do one of `DEEDS`; a seed says which of its kind."""
+        action: Callable[[Random], None] = getattr(self, f"_{kind.replace(' ', '_').lower()}")
+        action(Random(seed))
 
-    def wish(self, end: str) -> None:
+    def end(self, wish: str) -> None:
+        """Let faults stop; the world must come to rest, then become what is plainly wished for, and stay so.
+
+        Raises:
+            ViolationError: it does not.
+        """
+        world = self._world
+        world.end_faults()
+        if not world.run_until(lambda w: w.is_drained and _rests(w), REST):
+            raise ViolationError(f"L1: comes to no rest: {_where(world)}")
+        self._wish(wish)
+        if not world.run_until(lambda _: self._is_fulfilled(wish), PLAIN):
+            raise ViolationError(f"L1: wished for {wish}: {_where(world)}")
+        world.run_for(STAY)
+        if not world.run_until(lambda _: self._is_fulfilled(wish), STAY):
+            raise ViolationError(f"L1: does not stay {wish}: {_where(world)}")
+        world.promises.check_rest(JOB)
+
+    def _wish(self, end: str) -> None:
         """Say plainly what is wanted, with an artifact that is good."""
         self._wished = self._world.upload("the last one")
         if end == "deleted":
@@ -216,7 +216,7 @@ class _Teller:
         else:
             self._put(spec_item(args=["--last"], state=end))
 
-    def is_fulfilled(self, end: str) -> bool:
+    def _is_fulfilled(self, end: str) -> bool:
         """Whether the last wish has come true."""
         world = self._world
         status, item = world.status, world.specs.read(JOB)

@@ -156,7 +156,7 @@ class Invocation:
 class Calls:
     """Counts points and holds the faults that are planned for them."""
 
-    faults: Mapping[int, Sequence[FaultKind]] = field(default_factory=dict)
+    faults: dict[int, list[FaultKind]] = field(default_factory=dict)
     awaited: dict[str, FaultKind] = field(default_factory=dict)
     """Faults of the story itself, by method: each strikes the next call of its method."""
     count: int = 0
@@ -178,10 +178,9 @@ class World:
     ) -> None:
         self.clock = VirtualClock()
         self.storage = StorageTwin()
-        by_point: dict[int, list[FaultKind]] = {}
+        self.calls = Calls()
         for fault in faults:
-            by_point.setdefault(fault.at, []).append(fault.kind)
-        self.calls = Calls(by_point)
+            self.plan(fault)
         self.options = options or TwinOptions()
         self.twins: dict[str, FlinkTwin] = {}
         self.specs, self.statuses = MemorySpecs(), MemoryStatuses(enforces_leases=enforces_leases)
@@ -334,6 +333,10 @@ class World:
     def outage(self, port: str, lasts: timedelta = OUTAGE) -> None:
         """Let every call of a port fail for a while."""
         self._outages[port] = self.clock.now() + lasts
+
+    def plan(self, fault: Fault) -> None:
+        """Let a fault strike at its point, should the run get there."""
+        self.calls.faults.setdefault(fault.at, []).append(fault.kind)
 
     def strike(self, method: str, kind: FaultKind) -> None:
         """Let a fault of the story itself strike the next call of a method."""
