@@ -2,7 +2,7 @@
 
 First every mutant: a harness that catches none proves nothing. Then, side by side until the time is over: every fault at
 every point of every story, with the lease and without it, in an order drawn from the seed; every pair of deaths of the
-short stories; pairs of any two faults; random worlds. How much of what can be listed was told is part of the report.
+short stories; pairs of any two faults; random worlds; a state machine. How much of what can be listed was told is part of the report.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from random import Random
 import pytest
 
 from flink_controller.testing.random_worlds import draw, shortened, violation
-from flink_controller.testing.simulator import FaultKind
+from flink_controller.testing.simulator import FaultKind, ViolationError
+from tests.simulation import state_machine
 from tests.simulation.enumerate import (
     BY_NAME,
     Tally,
@@ -39,7 +40,7 @@ PAIRS_A_PART = 20
 WORLDS_A_PART = 20
 SLICES = 4
 """Parts of one kind of fault in one story, so that no part takes long."""
-SHARES = {"single": 5, "deaths": 2, "pairs": 2, "worlds": 3}
+SHARES = {"single": 5, "deaths": 2, "pairs": 2, "worlds": 2, "machines": 1}
 """Parts of each sort that are begun in one round."""
 
 Part = Callable[[], Tally]
@@ -83,6 +84,13 @@ def _worlds(first: int) -> Tally:
     return tally
 
 
+def _machine(first: int) -> Tally:
+    try:
+        return Tally(Counter({"state machine": state_machine.run(first, WORLDS_A_PART)}))
+    except ViolationError as error:
+        return Tally(violations=[f"state machine {first}: {error}", *getattr(error, "__notes__", ())])
+
+
 def _mutant(index: int) -> Caught | None:
     mutant = MUTANTS[index]
     with pytest.MonkeyPatch.context() as patch:
@@ -117,6 +125,7 @@ def _drawn(seed: int) -> dict[str, Iterator[Part]]:
     names = list(BY_NAME)
     return {
         "pairs": (partial(_pairs, names[turn % len(names)], seed + turn) for turn in count()),
+        "machines": (partial(_machine, seed + turn) for turn in count()),
         "worlds": (partial(_worlds, seed * 1000 + turn * WORLDS_A_PART) for turn in count()),
     }
 

@@ -25,16 +25,26 @@ class Worlds(RuleBasedStateMachine):
 
     world: World
     teller: Teller
+    told = 0
+    """How many worlds were told to their end."""
     end = "running"
     is_whole = False
     """Whether the last step was taken to its end: only then is it worth while to wait for rest."""
 
     @initialize(
-        enforces_leases=st.booleans(), keeps_jars=st.booleans(), end=st.sampled_from(["running", "suspended", "deleted"])
+        enforces_leases=st.booleans(),
+        options=st.builds(
+            TwinOptions,
+            version=st.sampled_from(["2.3", "1.20"]),
+            keeps_jars=st.booleans(),
+            high_availability=st.booleans(),
+            is_adaptive=st.booleans(),
+        ),
+        end=st.sampled_from(["running", "suspended", "deleted"]),
     )
-    def begin(self, *, enforces_leases: bool, keeps_jars: bool, end: str) -> None:
+    def begin(self, *, enforces_leases: bool, options: TwinOptions, end: str) -> None:
         """A team writes its first spec and uploads a good artifact."""
-        self.world = World(enforces_leases=enforces_leases, options=TwinOptions(keeps_jars=keeps_jars))
+        self.world = World(enforces_leases=enforces_leases, options=options)
         self.teller, self.end = Teller(self.world), end
         self.world.upload("the first one")
         self.teller.do("change", 0)
@@ -72,21 +82,28 @@ class Worlds(RuleBasedStateMachine):
         """Faults stop, the world comes to rest, and a plain wish comes true."""
         if self.is_whole:
             self.teller.end(self.end)
+            type(self).told += 1
 
 
-def run(first: int, examples: int) -> None:
+def run(first: int, examples: int) -> int:
     """Let the state machine find worlds of its own.
 
     Args:
         first: the seed; with the same one it finds the same.
-        examples: how many worlds.
+        examples: how many worlds, about.
+
+    Returns:
+        How many worlds were told to their end.
 
     Raises:
         ViolationError: a promise was broken; Hypothesis prints the shortest way there.
     """
-    seeded = seed(first)(type(f"Worlds{first}", (Worlds,), {}))
+
+    class Seeded(Worlds):
+        """Counts for itself."""
+
     run_state_machine_as_test(
-        seeded,
+        seed(first)(Seeded),
         settings=settings(
             max_examples=examples,
             stateful_step_count=STEPS,
@@ -95,3 +112,4 @@ def run(first: int, examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    return Seeded.told

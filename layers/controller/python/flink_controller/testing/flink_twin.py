@@ -496,6 +496,10 @@ class FlinkTwin:
         if not self.options.keeps_jars:
             self._jars = {}
 
+    def repair(self) -> None:
+        """Have an operator remove the record that no JobManager survives."""
+        self._is_spoiled = False
+
     def start_jobmanager(self) -> None:
         """Bring up a JobManager that knows nothing; with high availability, one that goes on with what had not ended."""
         self._catch_up()

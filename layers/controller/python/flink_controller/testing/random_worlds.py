@@ -6,7 +6,7 @@ the world must come to rest; then somebody uploads a good artifact and says plai
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Final
@@ -89,12 +89,11 @@ class Story:
     end: str
     """What is wished for in the end: running, suspended or deleted."""
     enforces_leases: bool = True
-    keeps_jars: bool = False
+    options: TwinOptions = field(default_factory=TwinOptions)
 
     def told(self) -> str:
         """Say it line by line, so that it can be told again."""
-        setup = f"lease {'on' if self.enforces_leases else 'off'}, jars {'kept' if self.keeps_jars else 'lost'}"
-        lines = [f"seed {self.seed}: {setup}; in the end {self.end}"]
+        lines = [f"seed {self.seed}: lease {'on' if self.enforces_leases else 'off'}; {self.options}; in the end {self.end}"]
         lines += [f"  {step}" for step in self.steps]
         lines += [f"  '{fault.kind}' at point {fault.at}" for fault in self.faults]
         return "\n".join(lines)
@@ -118,7 +117,18 @@ def draw(seed: int) -> Story:
         tuple(sorted(faults, key=lambda fault: fault.at)),
         end=random.choice(("running", "running", "running", "suspended", "deleted")),
         enforces_leases=random.random() < 0.7,
+        options=draw_options(random),
+    )
+
+
+def draw_options(random: Random) -> TwinOptions:
+    """Draw how the cluster is set up."""
+    return TwinOptions(
+        version=random.choice(("1.20", "2.3", "2.3")),
         keeps_jars=random.random() < 0.3,
+        high_availability=random.random() < 0.25,
+        forgets_ended=random.random() < 0.5,
+        is_adaptive=random.random() < 0.3,
     )
 
 
@@ -128,8 +138,7 @@ def tell(story: Story) -> int:
     Raises:
         ViolationError: a promise was broken.
     """
-    options = TwinOptions(keeps_jars=story.keeps_jars)
-    world = World(story.faults, enforces_leases=story.enforces_leases, options=options)
+    world = World(story.faults, enforces_leases=story.enforces_leases, options=story.options)
     teller = Teller(world)
     for step in story.steps:
         teller.do(step.kind, step.seed)

@@ -351,6 +351,7 @@ class World:
         self.storage.unreadable = None
         self.trust_key(is_trusted=True)
         for twin in self.twins.values():
+            twin.repair()
             twin.start_jobmanager()
             twin.start_taskmanagers()
 
