@@ -123,12 +123,14 @@ def draw(seed: int) -> Story:
 
 def draw_options(random: Random) -> TwinOptions:
     """Draw how the cluster is set up."""
+    version = random.choice(("1.20", "2.3", "2.3"))
     return TwinOptions(
-        version=random.choice(("1.20", "2.3", "2.3")),
+        version=version,
         keeps_jars=random.random() < 0.3,
         high_availability=random.random() < 0.25,
         forgets_ended=random.random() < 0.5,
         is_adaptive=random.random() < 0.3,
+        runs_applications=version == "2.3" and random.random() < 0.3,
     )
 
 
