@@ -12,6 +12,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from flink_controller.telemetry import NAMESPACE, SERVICE, Metric
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
 from infra.functions import SpecStream
@@ -45,6 +46,7 @@ class Alarms(Construct):
         for function in functions:
             self._watch(function, schedules_enabled=config.schedules_enabled)
         self._watch_queues(messaging)
+        self._watch_trust()
 
     def _watch(self, target: ControllerFunction, *, schedules_enabled: bool) -> None:
         name, function = target.row.name, target.function
@@ -111,6 +113,21 @@ class Alarms(Construct):
             threshold=_OLDEST_FOLLOW_UP_S,
             says="Wake-ups wait for workers.",
             guide="follow-ups-behind",
+        )
+
+    def _watch_trust(self) -> None:
+        self._alarm(
+            "jobs-distrusted",
+            cloudwatch.Metric(
+                namespace=NAMESPACE,
+                metric_name=Metric.JOBS_DISTRUSTED.value[0],
+                dimensions_map={"service": SERVICE},
+                period=_PERIOD,
+                statistic="Maximum",
+            ),
+            threshold=1,
+            says="A job runs on a revoked key or on denied bytes.",
+            guide="jobs-distrusted",
         )
 
     def _alarm(

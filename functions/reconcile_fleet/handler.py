@@ -23,6 +23,7 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
     count(metrics, Metric.FLEET_WOKEN, len(found.woken))
     count(metrics, Metric.CLUSTERS_UNREACHABLE, len(found.unreachable))
     count(metrics, Metric.FOREIGN_JOBS, len(found.foreign))
+    count(metrics, Metric.JOBS_DISTRUSTED, len(found.distrusted))
     logger.info(
         "swept",
         extra={
@@ -31,6 +32,7 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
             "woken": len(found.woken),
             "unreachable": found.unreachable,
             "foreign": found.foreign[:SHOWN],
+            "distrusted": found.distrusted[:SHOWN],
         },
     )
     return {"jobs": found.jobs, "woken": len(found.woken), "unreachable": list(found.unreachable)}

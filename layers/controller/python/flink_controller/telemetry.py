@@ -27,6 +27,7 @@ class Metric(Enum):
     FLEET_WOKEN = ("fleet_woken", MetricUnit.Count)
     CLUSTERS_UNREACHABLE = ("clusters_unreachable", MetricUnit.Count)
     FOREIGN_JOBS = ("foreign_jobs", MetricUnit.Count)
+    JOBS_DISTRUSTED = ("jobs_distrusted", MetricUnit.Count)
 
 
 def make_logger(settings: Settings) -> Logger:

@@ -1,6 +1,6 @@
 """The claims that a status makes about its job, recomputed on every pass."""
 
-from flink_controller.domain import acceptance, health
+from flink_controller.domain import acceptance, distrusting, health
 from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
@@ -56,6 +56,12 @@ def _spec_valid(draft: Draft) -> None:
 
 def _artifact_verified(draft: Draft) -> None:
     view, head, known = draft.facts.spec, draft.facts.observation.artifact, draft.status.condition("ArtifactVerified")
+    found = distrusting.running_distrust(draft)
+    if found is not None:
+        _set(draft, "ArtifactVerified", "False", found.reason, bounded(found.message))
+        if known is None or known.message != bounded(found.message):
+            draft.event("ArtifactDistrusted", found.message, warning=True)
+        return
     if not isinstance(view, ValidSpec):
         return
     if head is None:

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from flink_controller.domain.plan import living, target_of, wants_running
 from flink_controller.domain.status import AttemptPhase, DesiredState, JobStatus, StatusSummary
+from flink_controller.domain.trust import DISTRUST_REASONS
 
 
 class Lifecycle(StrEnum):
@@ -107,6 +108,7 @@ def summarise(status: JobStatus) -> StatusSummary:
     """Give what a sweep compares with the cluster's list."""
     attempt, alive = status.attempt, living(status)
     reachable, ready = status.condition("ClusterReachable"), status.condition("Ready")
+    verified = status.condition("ArtifactVerified")
     return StatusSummary(
         job_id=status.job_id,
         job_type=status.job_type,
@@ -119,6 +121,9 @@ def summarise(status: JobStatus) -> StatusSummary:
         artifact_version=(
             None if status.desired is None or status.rejected_spec_hash else status.desired.artifact.version_id
         ),
+        artifact_sha256=None if alive is None or status.running is None else status.running.artifact.sha256,
+        signers=() if alive is None or status.running is None else status.running.artifact.signers,
+        is_flagged_distrusted=verified is not None and verified.reason in DISTRUST_REASONS,
         next_look=status.next_look,
         desired_revision=None if status.desired is None else status.desired.number,
         running_revision=None if alive is None else alive.revision,

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.status import Pause
+from flink_controller.domain.trust import RunningDistrust
 
 
 class FlinkState(StrEnum):
@@ -267,3 +268,5 @@ class Observation:
     """The admitted version with the pinned digest, where the spec pins one."""
     pause: Pause | None = None
     """What an operator has recorded against any effect on this job."""
+    distrust: RunningDistrust | None = None
+    """What is known against the bytes that it ran at the beginning of this look."""

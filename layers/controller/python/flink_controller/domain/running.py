@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import blue_green, health, intents, rescaling, stopping, submitting
+from flink_controller.domain import blue_green, distrusting, health, intents, rescaling, stopping, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -63,7 +63,8 @@ def _towards_spec(draft: Draft, attempt: Attempt) -> Action | None:
         case DesiredState.SUSPENDED:
             return stopping.stop(draft, attempt, "suspend")
         case DesiredState.RUNNING:
-            pass
+            if distrusting.must_stop(draft):
+                return stopping.stop(draft, attempt, "distrust")
     target = target_of(draft.status)
     if target is None or target.number == attempt.revision:
         return _steady(draft, attempt)

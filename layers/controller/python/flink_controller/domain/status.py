@@ -356,6 +356,12 @@ class StatusSummary(Value):
     observed_spec_hash: str | None = None
     artifact_version: str | None = None
     """Version of the artifact that the accepted spec came with; None while another spec is refused."""
+    artifact_sha256: str | None = None
+    """Of the bytes that run."""
+    signers: tuple[str, ...] = ()
+    """Keys that signed them."""
+    is_flagged_distrusted: bool = False
+    """Whether the status says that these bytes are not trusted any more."""
     next_look: datetime | None = None
     desired_revision: int | None = None
     running_revision: int | None = None

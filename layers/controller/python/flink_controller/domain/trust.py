@@ -98,6 +98,16 @@ class Distrust:
     message: str
 
 
+@dataclass(frozen=True)
+class RunningDistrust:
+    """Why the bytes that a job runs would not be started again, and what its namespace's policy says to that."""
+
+    sha256: str
+    reason: str
+    message: str
+    reaction: Reaction
+
+
 DISTRUST_REASONS = frozenset({"KeyUnknown", "KeyRevoked", "DigestDenied"})
 
 

@@ -8,7 +8,7 @@ from flink_controller.domain import health
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
-from flink_controller.domain.names import attempt_number, tag
+from flink_controller.domain.names import JobName, attempt_number, tag
 from flink_controller.domain.observation import (
     ApplicationSeen,
     Checkpoints,
@@ -22,9 +22,10 @@ from flink_controller.domain.observation import (
     TriggerStatus,
     Vertex,
 )
-from flink_controller.domain.plan import Policy, target_of
+from flink_controller.domain.plan import Policy, living, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
+from flink_controller.domain.trust import Reaction, RunningDistrust, distrust
 from flink_controller.ports import FlinkGateway, Ports, Registry
 from flink_controller.services.gate import Gate
 
@@ -38,10 +39,32 @@ class Artifacts:
 
     head: ArtifactHead | None = None
     pinned: Artifact | None = None
+    distrust: RunningDistrust | None = None
 
 
-def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts:
-    """Read what admission has recorded of a spec's artifact: one consistent read, two with a pin."""
+def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobStatus | None = None) -> Artifacts:
+    """Read what admission has recorded of a spec's artifact, and whether what runs is still trusted.
+
+    One consistent read, two with a pin, and one more while an attempt lives.
+    """
+    found = _recorded(ports, policy, spec)
+    running = None if status is None or living(status) is None else status.running
+    return found if running is None else replace(found, distrust=_distrust(ports, status, running.artifact))
+
+
+def _distrust(ports: Ports, status: JobStatus | None, artifact: Artifact) -> RunningDistrust | None:
+    found = distrust(artifact, ports.registry.trust(artifact.signers, artifact.sha256))
+    if found is None or status is None:
+        return None
+    try:
+        reaction = ports.registry.policy(JobName.parse(status.job_id).namespace).on_distrust
+    except (RejectedError, ValueError):
+        # Nobody can say what the policy is: told and alarmed, and nothing is stopped on a guess.
+        reaction = Reaction.FLAG
+    return RunningDistrust(artifact.sha256, found.reason, found.message, reaction)
+
+
+def _recorded(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts:
     if not isinstance(spec, ValidSpec):
         return Artifacts()
     bucket, key, pin = policy.artifact_bucket, spec.spec.artifact_path, spec.spec.pinned_digest
@@ -89,7 +112,12 @@ def observe(
     name = _cluster_name(spec, status)
     elsewhere = spec.spec.cluster if isinstance(spec, ValidSpec) else name
     seen = Observation(
-        cluster=None, flink=None, artifact=artifacts.head, pinned=artifacts.pinned, pause=gate.pause(name, elsewhere)
+        cluster=None,
+        flink=None,
+        artifact=artifacts.head,
+        pinned=artifacts.pinned,
+        pause=gate.pause(name, elsewhere),
+        distrust=artifacts.distrust,
     )
     try:
         cluster = clusters.get(name) if name else None

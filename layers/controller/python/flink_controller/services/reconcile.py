@@ -118,7 +118,7 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str) -> Outcome:
     if recorded is None and isinstance(spec, NoSpec):
         ports.statuses.release(held)
         return Outcome.UNKNOWN_JOB
-    artifacts, clusters = observe_artifacts(ports, policy, spec), Clusters(ports.registry)
+    artifacts, clusters = observe_artifacts(ports, policy, spec, recorded), Clusters(ports.registry)
     gate, has_acted = Gate(ports.circuits, job_id, owner), False
     planned_look = None if recorded is None else recorded.next_look
     began = ports.clock.now()

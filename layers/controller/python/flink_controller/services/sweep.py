@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flink_controller.domain.artifact import KeyStatus
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import TAG_DIGITS, tag
@@ -37,6 +38,8 @@ class Sweep:
     woken: tuple[str, ...]
     foreign: tuple[str, ...] = ()
     """Live jobs that no known job has started, as `cluster/id`. They are left alone."""
+    distrusted: tuple[str, ...] = ()
+    """Jobs that run on a revoked key or denied bytes."""
 
 
 def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
@@ -66,11 +69,15 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
         ]
         woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
     woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
+    distrusted = _distrusted(ports, summaries)
+    woken.update(
+        dict.fromkeys(known.job_id for known in summaries if known.is_flagged_distrusted is not (known.job_id in distrusted))
+    )
     segment = int(now.timestamp() // 60) % SEGMENTS
     woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
     if woken:
         ports.follow_ups.send_now(list(woken))
-    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken), tuple(foreign))
+    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken), tuple(foreign), tuple(distrusted))
 
 
 def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
@@ -119,6 +126,17 @@ def _disagrees(policy: Policy, known: StatusSummary, alive: dict[str, list[JobSe
     if known.is_expected_live:
         return job is None or not job.is_processing
     return is_live and known.next_look is None
+
+
+def _distrusted(ports: Ports, summaries: list[StatusSummary]) -> list[str]:
+    """Find the jobs that run on bytes which would not be started again. Each look of theirs decides by itself."""
+    running = [known for known in summaries if known.signers]
+    if not running:
+        return []
+    keys = ports.registry.keys()
+    trusted = {key.key_id for key in keys if key.status is not KeyStatus.REVOKED}
+    denied = {denial.sha256 for denial in ports.registry.denials()}
+    return [known.job_id for known in running if known.artifact_sha256 in denied or not trusted.issuperset(known.signers)]
 
 
 def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
