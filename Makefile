@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 OUTSIDE := tests/contract tests/e2e tests/chaos
 SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
 
-.PHONY: help setup lint types layers test matrix simulate bench chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
+.PHONY: help setup lint types layers test matrix simulate bench fuzz chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,7 +54,11 @@ simulate: setup  ## every fault at every point of every story, pairs, random wor
 	$(BIN)/python -m tests.simulation.simulate --seconds $(or $(SECONDS),600)
 
 bench: setup  ## latency and downtime beside raw REST calls and the flink command, in one run
+	$(BIN)/python -m tests.bench.verification
 	$(BIN)/python -m tests.bench.latency
+
+fuzz: setup  ## 200,000 damaged envelopes, keys and archives through admission
+	$(BIN)/python -m tests.fuzz
 
 chaos: setup  ## kill the reconciling process 200 times on the emulator and a real Flink
 	$(BIN)/python -m tests.chaos.replay

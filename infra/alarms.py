@@ -118,16 +118,17 @@ class Alarms(Construct):
     def _watch_trust(self) -> None:
         self._alarm(
             "jobs-distrusted",
-            cloudwatch.Metric(
-                namespace=NAMESPACE,
-                metric_name=Metric.JOBS_DISTRUSTED.value[0],
-                dimensions_map={"service": SERVICE},
-                period=_PERIOD,
-                statistic="Maximum",
-            ),
+            _counted(Metric.JOBS_DISTRUSTED),
             threshold=1,
             says="A job runs on a revoked key or on denied bytes.",
             guide="jobs-distrusted",
+        )
+        self._alarm(
+            "artifacts-lost",
+            _counted(Metric.ARTIFACTS_LOST),
+            threshold=1,
+            says="A version that a job may have to start again is gone from the bucket.",
+            guide="artifacts-lost",
         )
 
     def _alarm(
@@ -153,6 +154,16 @@ class Alarms(Construct):
         )
         alarm.add_alarm_action(self._action)
         alarm.add_ok_action(self._action)
+
+
+def _counted(metric: Metric) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=metric.value[0],
+        dimensions_map={"service": SERVICE},
+        period=_PERIOD,
+        statistic="Maximum",
+    )
 
 
 def _depth(queue: sqs.Queue) -> cloudwatch.Metric:

@@ -158,6 +158,27 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         reserved_concurrency=2,
     ),
     FunctionSpec(
+        name="sweep_artifacts",
+        summary="Judge uploads that nobody told of, and miss the versions that jobs need.",
+        # Judging one large jar takes as long as in admit_artifact; what is left over comes with the next sweep.
+        timeout_s=300,
+        memory_mb=1024,
+        # Twice within the five minutes after which a missing heartbeat is an alarm.
+        triggers=(Schedule(rate_minutes=2),),
+        access=(
+            Access.SCAN_SPECS,
+            Access.READ_STATE,
+            Access.READ_ARTIFACTS,
+            Access.READ_REGISTRY,
+            Access.READ_TRUST,
+            Access.READ_ARTIFACT_RECORDS,
+            Access.WRITE_ARTIFACT_RECORDS,
+            Access.FIND_JOBS_BY_ARTIFACT,
+            Access.SEND_FOLLOW_UPS,
+        ),
+        reserved_concurrency=1,
+    ),
+    FunctionSpec(
         name="launch_batches",
         summary="Wake the batch jobs whose next run is due.",
         timeout_s=60,

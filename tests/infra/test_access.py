@@ -70,7 +70,7 @@ def test_only_admission_records_artifacts(prod: Synthesized) -> None:
             if "dynamodb:PutItem" in _listed(statement["Action"]) and set(ARTIFACT_KEYS) & set(_listed(allowed)):
                 writers.add(row.name)
 
-    assert writers == {"admit_artifact"}
+    assert writers == {"admit_artifact", "sweep_artifacts"}
 
 
 def test_nothing_of_ours_writes_specs_or_artifacts(prod: Synthesized) -> None:

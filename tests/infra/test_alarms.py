@@ -13,7 +13,7 @@ from tests.infra.conftest import Resource, Synthesized
 def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized) -> None:
     expected = {f"{row.name}-{aspect}" for row in FUNCTIONS for aspect in ("errors", "throttles", "duration")}
     expected |= {f"{row.name}-heartbeat" for row in FUNCTIONS if row.schedule}
-    expected |= {"reconcile_job-iterator-age", "follow-ups-age"}
+    expected |= {"reconcile_job-iterator-age", "follow-ups-age", "jobs-distrusted", "artifacts-lost"}
     expected |= {f"{queue}-depth" for queue in ("follow-up-failures", "stream-failures", "invocation-failures")}
 
     assert set(_alarms(prod)) == expected

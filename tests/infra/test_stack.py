@@ -164,16 +164,17 @@ def test_mappings_wait_for_the_permission_to_read_their_source(deployment: Synth
 def test_a_failed_tick_is_not_repeated(deployment: Synthesized) -> None:
     rules = deployment.of_type("AWS::Events::Rule")
 
-    ticking = {row.name for row in FUNCTIONS if row.schedule}
-    assert {deployment.path(rule).partition("/")[0] for rule in rules.values()} == ticking
+    ticking = {row.name: row.schedule.rate_minutes for row in FUNCTIONS if row.schedule}
+    assert {deployment.path(rule).partition("/")[0] for rule in rules.values()} == set(ticking)
     for rule in rules.values():
-        assert rule["Properties"]["ScheduleExpression"] == "rate(1 minute)"
+        minutes = ticking[deployment.path(rule).partition("/")[0]]
+        assert rule["Properties"]["ScheduleExpression"] == f"rate({minutes} minute{'s' if minutes > 1 else ''})"
         assert rule["Properties"]["State"] == "ENABLED"
         (target,) = rule["Properties"]["Targets"]
-        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0}
-    for name in ticking:
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 60 * minutes, "MaximumRetryAttempts": 0}
+    for name, minutes in ticking.items():
         handling = deployment.only("AWS::Lambda::EventInvokeConfig", f"{name}/")["Properties"]
-        assert (handling["MaximumRetryAttempts"], handling["MaximumEventAgeInSeconds"]) == (0, 60)
+        assert (handling["MaximumRetryAttempts"], handling["MaximumEventAgeInSeconds"]) == (0, 60 * minutes)
 
 
 def test_an_upload_that_could_not_be_admitted_is_kept(deployment: Synthesized) -> None:

@@ -465,6 +465,21 @@ def test_a_tick_tells_which_cluster_does_not_answer(installed: Installation, fli
     assert answer == {"jobs": 1, "woken": 1, "unreachable": ["default"]}
 
 
+@event("sweep_artifacts/tick.json")
+def test_an_upload_that_nobody_told_of_is_judged_and_its_job_woken(installed: Installation) -> None:
+    installed.put_spec(spec_item())
+    deliver("reconcile_job/insert.json")
+    installed.woken()
+    content = jar_bytes("v1")
+    installed.upload(JAR, content)
+    installed.upload(f"{JAR}.sig", signature(hashlib.sha256(content).hexdigest()))
+
+    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 1, "lost": 0}
+
+    assert installed.woken() == ["etl"]
+    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 0, "lost": 0}
+
+
 @event("launch_batches/tick.json")
 @event("expire_jobs/tick.json")
 @pytest.mark.parametrize(("function", "kind"), [("launch_batches", DueKind.LAUNCH), ("expire_jobs", DueKind.EXPIRE)])

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from flink_controller.adapters.signatures import PSS_SHA256, SignatureVerifier, hash_of
 from flink_controller.adapters.signing import public_key_of, sign
+from flink_controller.domain.archive import Contents
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey, fingerprint, signed_text
 from flink_controller.domain.signature_file import BUNDLE_TYPES, pae
 from flink_controller.domain.statement import PAYLOAD_TYPE, Release, Statement, write_statement
@@ -74,7 +75,12 @@ def b64(content: bytes) -> str:
 
 def sig_file(algorithm: KeyAlgorithm, content: bytes = JAR) -> bytes:
     """Make a `.sig`."""
-    return b64(sign(PRIVATE[algorithm], signed_text(hashlib.sha256(content).hexdigest()))).encode() + b"\n"
+    return sig_over(algorithm, hashlib.sha256(content).hexdigest())
+
+
+def sig_over(algorithm: KeyAlgorithm, sha256: str) -> bytes:
+    """Make a `.sig` over a digest."""
+    return b64(sign(PRIVATE[algorithm], signed_text(sha256))).encode() + b"\n"
 
 
 def envelope(algorithm: KeyAlgorithm, payload: bytes, payload_type: str = PAYLOAD_TYPE, keyid: str = "") -> dict[str, Any]:
@@ -126,11 +132,18 @@ def judged(
     namespace: str = "default",
 ) -> Judgement:
     """Judge signature files as admission does."""
-    return verify_signatures(
-        SignatureVerifier(),
-        keys,
-        policy or NamespacePolicy(namespace=namespace),
-        files,
-        Upload(read_contents(io.BytesIO(content), with_sha384=True), key, namespace, CONTROLLER),
-        START,
-    )
+    contents = read_contents(io.BytesIO(content), with_sha384=True)
+    return upload_of(contents, files, *keys, policy=policy, key=key, namespace=namespace)
+
+
+def upload_of(
+    contents: Contents,
+    files: Mapping[str, bytes],
+    *keys: TrustedKey,
+    policy: NamespacePolicy | None = None,
+    key: str = KEY,
+    namespace: str = "default",
+) -> Judgement:
+    """Judge what was read already."""
+    upload = Upload(contents, key, namespace, CONTROLLER)
+    return verify_signatures(SignatureVerifier(), keys, policy or NamespacePolicy(namespace=namespace), files, upload, START)

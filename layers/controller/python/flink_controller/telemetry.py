@@ -27,6 +27,8 @@ class Metric(Enum):
     FLEET_WOKEN = ("fleet_woken", MetricUnit.Count)
     CLUSTERS_UNREACHABLE = ("clusters_unreachable", MetricUnit.Count)
     FOREIGN_JOBS = ("foreign_jobs", MetricUnit.Count)
+    ARTIFACTS_MADE_UP_FOR = ("artifacts_made_up_for", MetricUnit.Count)
+    ARTIFACTS_LOST = ("artifacts_lost", MetricUnit.Count)
     JOBS_DISTRUSTED = ("jobs_distrusted", MetricUnit.Count)
 
 

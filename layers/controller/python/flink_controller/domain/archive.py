@@ -4,10 +4,12 @@ Strict where readers differ: whatever two programs could read in two ways is ref
 what the JVM will see. The format is that of PKWARE's APPNOTE 6.3, sections 4.3 to 4.5.
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from flink_controller.domain.names import shown
 
@@ -42,6 +44,10 @@ _STORED: Final = 0
 _DEFLATED: Final = 8
 _FIRST_PRINTABLE: Final = 32
 _DELETE: Final = 127
+_FIELDS: Final = struct.Struct("<HH8xIIHHHH6xI")
+"""Of an entry, from its flags on: flags, method, both sizes, the lengths of name, extra field and comment, disk, offset."""
+_PLAIN: Final = re.compile(rb"(?:[A-Za-z0-9_$-][A-Za-z0-9_$.-]{0,200}/){0,20}[A-Za-z0-9_$-][A-Za-z0-9_$.-]{0,200}/?")
+"""Almost every name in a jar, told by one look."""
 
 
 class ArchiveError(ValueError):
@@ -71,8 +77,7 @@ class Contents:
         return self.tail[start : start + length] if start >= 0 else None
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the directory."""
 
     name: str
@@ -81,6 +86,8 @@ class Entry:
     unpacked_bytes: int
     offset: int
     """Of its local header."""
+    least_bytes: int
+    """That it takes in the file, its header included; more where the header has extra fields."""
 
 
 @dataclass(frozen=True)
@@ -188,17 +195,16 @@ def _directory_64(contents: Contents, small: _Directory, locator: bytes, locator
 def _entries(listing: bytes, directory: _Directory) -> list[Entry]:
     found: list[Entry] = []
     names: set[str] = set()
-    at = 0
+    at, end = 0, len(listing)
     for _ in range(directory.entries):
-        fixed = listing[at : at + _ENTRY_BYTES]
-        if len(fixed) < _ENTRY_BYTES or not fixed.startswith(_ENTRY):
-            raise ArchiveError("has a damaged central directory")
-        flags, method = struct.unpack("<HH", fixed[8:12])
-        packed, unpacked_bytes, name_bytes, extra_bytes, comment_bytes, disk = struct.unpack("<IIHHHH", fixed[20:36])
-        (offset,) = struct.unpack("<I", fixed[42:46])
         name_at = at + _ENTRY_BYTES
+        if name_at > end or not listing.startswith(_ENTRY, at):
+            raise ArchiveError("has a damaged central directory")
+        flags, method, packed, unpacked_bytes, name_bytes, extra_bytes, comment_bytes, disk, offset = _FIELDS.unpack_from(
+            listing, at + 8
+        )
         at = name_at + name_bytes + extra_bytes + comment_bytes
-        if at > len(listing) or disk not in {0, _MARK_16}:
+        if at > end or disk not in {0, _MARK_16}:
             raise ArchiveError("has a damaged central directory")
         name = _name(listing[name_at : name_at + name_bytes])
         if flags & _ENCRYPTED:
@@ -208,18 +214,21 @@ def _entries(listing: bytes, directory: _Directory) -> list[Entry]:
         if name in names:
             raise ArchiveError(f"has two entries {shown(name)}")
         names.add(name)
-        extra = listing[name_at + name_bytes : name_at + name_bytes + extra_bytes]
-        unpacked_bytes, packed, offset = _sizes(extra, (unpacked_bytes, packed, offset))
+        if _MARK_32 in {packed, unpacked_bytes, offset}:
+            extra = listing[name_at + name_bytes : name_at + name_bytes + extra_bytes]
+            unpacked_bytes, packed, offset = _sizes(extra, (unpacked_bytes, packed, offset))
         if method == _STORED and packed != unpacked_bytes:
             raise ArchiveError(f"has an entry {shown(name)} of two sizes")
-        found.append(Entry(name, method, packed, unpacked_bytes, offset))
-    if at != len(listing):
+        found.append(Entry(name, method, packed, unpacked_bytes, offset, _LOCAL_BYTES + name_bytes + packed))
+    if at != end:
         raise ArchiveError("has a central directory with more in it than its end record says")
     return found
 
 
 def _name(raw: bytes) -> str:
     """Read an entry's name, which must be a plain relative path."""
+    if len(raw) <= MAX_NAME_BYTES and _PLAIN.fullmatch(raw):
+        return raw.decode("ascii")
     if not raw or len(raw) > MAX_NAME_BYTES:
         raise ArchiveError(f"has an entry whose name has {len(raw)} bytes; 1 to {MAX_NAME_BYTES} are allowed")
     try:
@@ -238,8 +247,6 @@ def _name(raw: bytes) -> str:
 
 def _sizes(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
     """Replace what does not fit into 32 bits: unpacked size, packed size and offset, in this order."""
-    if _MARK_32 not in values:
-        return values
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack("<HH", extra[at : at + 4])
@@ -254,19 +261,19 @@ def _sizes(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
 def _refuse_overlaps(entries: list[Entry], directory: _Directory) -> None:
     """No two entries share bytes, and nothing comes before the first: a bomb counts the same bytes many times."""
     end = 0
-    for entry in sorted(entries, key=lambda entry: entry.offset):
+    for entry in sorted(entries, key=attrgetter("offset")):
         if entry.offset < end:
             raise ArchiveError(f"has entries that share bytes, {shown(entry.name)} among them")
         if end == 0 and entry.offset != 0:
             raise ArchiveError("has bytes before its first entry")
-        end = entry.offset + _LOCAL_BYTES + len(entry.name.encode()) + entry.packed_bytes
+        end = entry.offset + entry.least_bytes
     if end > directory.offset:
         raise ArchiveError("has an entry that lies outside of the file")
 
 
 def _refuse_bombs(entries: list[Entry]) -> None:
     for entry in entries:
-        if entry.unpacked_bytes > max(RATIO_FLOOR_BYTES, entry.packed_bytes * MAX_RATIO):
+        if entry.unpacked_bytes > RATIO_FLOOR_BYTES and entry.unpacked_bytes > entry.packed_bytes * MAX_RATIO:
             raise ArchiveError(f"has an entry {shown(entry.name)} packed to less than a {MAX_RATIO}th of its size")
     total = sum(entry.unpacked_bytes for entry in entries)
     if total > MAX_UNPACKED_BYTES:

@@ -1,0 +1,1 @@
+"""Wakes every minute, for due runs."""

@@ -1,0 +1,86 @@
+"""Look after the artifacts that specs name: notifications that were lost, and versions that jobs need and nobody has any more.
+
+S3 tells of an upload at least once, and sometimes never. What nobody references is left alone: it costs its record and no
+more, and is found here once a spec names it.
+
+Cost: one scan of the specs; per artifact one read of its record and one HEAD, three more while it is not admitted; per job
+one read of its status and one GET, without its bytes, of each version that it may start again.
+"""
+
+from dataclasses import dataclass
+
+from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
+from flink_controller.domain.errors import NotFoundError
+from flink_controller.domain.plan import Policy
+from flink_controller.domain.signature_file import SIGNATURE_SUFFIXES
+from flink_controller.domain.status import JobStatus
+from flink_controller.ports import ObjectVersion, Ports
+from flink_controller.services.admit_artifact import admit_artifact
+
+
+@dataclass(frozen=True)
+class ArtifactSweep:
+    """What a sweep found."""
+
+    artifacts: int
+    judged: tuple[str, ...]
+    """Keys whose newest upload had not been judged."""
+    lost: tuple[str, ...]
+    """Versions that a job may have to start again and that are gone, as `job key version`."""
+
+
+def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
+    """Judge what was missed, and say what is lost. Harmless twice.
+
+    Raises:
+        TransientError: a store does not answer; the next sweep does the same again.
+    """
+    bucket, named, jobs = policy.artifact_bucket, set[str](), []
+    for job_id, item in ports.specs.segment(0, 1):
+        jobs.append(job_id)
+        key = item.get("artifact_path")
+        if isinstance(key, str) and key:
+            named.add(key)
+    judged = [key for key in sorted(named) if _was_missed(ports, bucket, key)]
+    for key in judged:
+        admit_artifact(ports, policy, bucket, key)
+    seen: dict[Artifact, bool] = {}
+    lost = []
+    for job_id in jobs:
+        status = ports.statuses.read(job_id)
+        for artifact in [] if status is None else _needed(status):
+            if artifact not in seen:
+                seen[artifact] = _is_there(ports, artifact)
+            if not seen[artifact]:
+                lost.append(f"{job_id} {artifact.key} {artifact.version_id}")
+    return ArtifactSweep(len(named), tuple(judged), tuple(lost))
+
+
+def _was_missed(ports: Ports, bucket: str, key: str) -> bool:
+    latest = ports.objects.latest(bucket, key)
+    if latest is None:
+        return False
+    head = ports.records.head(bucket, key)
+    if head is None or head.latest.version_id != latest.version_id:
+        # A version that came before the recorded one was judged in its turn, or will be when it is the newest again.
+        return head is None or latest.uploaded_at >= head.latest.uploaded_at
+    return head.latest.verdict is not Verdict.ADMITTED and _has_new_signature(ports, latest, head)
+
+
+def _has_new_signature(ports: Ports, latest: ObjectVersion, head: ArtifactHead) -> bool:
+    found = (ports.objects.latest(latest.bucket, latest.key + suffix) for suffix in SIGNATURE_SUFFIXES)
+    # S3 tells whole seconds; judging once too often changes nothing.
+    decided_at = head.latest.decided_at.replace(microsecond=0)
+    return any(signature is not None and signature.uploaded_at >= decided_at for signature in found)
+
+
+def _needed(status: JobStatus) -> set[Artifact]:
+    return {found.artifact for found in (status.desired, status.running, status.stable) if found is not None}
+
+
+def _is_there(ports: Ports, artifact: Artifact) -> bool:
+    try:
+        ports.objects.open(artifact.bucket, artifact.key, artifact.version_id).close()
+    except NotFoundError:
+        return False
+    return True

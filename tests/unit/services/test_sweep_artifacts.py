@@ -1,0 +1,103 @@
+"""What the sweep of artifacts makes up for, and what it misses."""
+
+import pytest
+
+from flink_controller.services.sweep_artifacts import sweep_artifacts
+from flink_controller.testing.jars import jar_bytes
+from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, signature_of
+
+JAR = jar_bytes()
+
+
+def named() -> Bench:
+    bench = Bench()
+    bench.put()
+    return bench
+
+
+def test_an_upload_that_nobody_told_of_is_found_and_its_jobs_are_woken() -> None:
+    bench = named()
+    bench.look()
+    bench.follow_ups.take_due(bench.clock.now() + 3600 * SECOND)
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR))
+
+    found = sweep_artifacts(bench.ports, POLICY)
+
+    assert (found.artifacts, found.judged, found.lost) == (1, (KEY,), ())
+    assert bench.head.admitted is not None
+    assert [follow_up.job_id for follow_up in bench.follow_ups.pending] == [JOB]
+
+
+def test_a_signature_that_nobody_told_of_is_found() -> None:
+    bench = named()
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.admit()
+    bench.clock.advance(60 * SECOND)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR))
+
+    sweep_artifacts(bench.ports, POLICY)
+
+    assert bench.head.admitted is not None
+
+
+def test_what_still_waits_or_was_refused_is_not_judged_again() -> None:
+    bench = named()
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", b"AAAA")
+    bench.clock.advance(60 * SECOND)
+    bench.admit()
+    writes = bench.records.writes
+
+    found = sweep_artifacts(bench.ports, POLICY)
+
+    assert (found.judged, bench.records.writes) == ((), writes)
+
+
+def test_a_quiet_sweep_writes_nothing_and_wakes_nobody() -> None:
+    bench = Bench()
+    bench.stabilise()
+    writes = (bench.records.writes, bench.follow_ups.writes)
+
+    found = sweep_artifacts(bench.ports, POLICY)
+
+    assert (found.judged, found.lost) == ((), ())
+    assert (bench.records.writes, bench.follow_ups.writes) == writes
+
+
+def test_what_no_spec_names_is_left_alone() -> None:
+    bench = Bench()
+    bench.objects.upload(BUCKET, KEY, JAR)
+
+    assert sweep_artifacts(bench.ports, POLICY).artifacts == 0
+    assert bench.records.head(BUCKET, KEY) is None
+
+
+@pytest.mark.parametrize("item", [{"artifact_path": 7}, {"artifact_path": ""}, {}])
+def test_a_spec_that_names_nothing_sensible_does_no_harm(item: dict[str, object]) -> None:
+    bench = Bench()
+    bench.specs.put("odd", item)
+
+    assert sweep_artifacts(bench.ports, POLICY).artifacts == 0
+
+
+def test_a_deleted_object_disturbs_nothing_while_its_version_is_there() -> None:
+    bench = Bench()
+    bench.stabilise()
+    bench.objects.delete(BUCKET, KEY)
+
+    assert sweep_artifacts(bench.ports, POLICY).lost == ()
+
+
+def test_a_version_that_a_job_needs_and_that_is_gone_is_told_and_the_job_runs_on() -> None:
+    bench = Bench()
+    bench.stabilise()
+    version = bench.head.latest.version_id
+    bench.objects.purge(BUCKET, KEY, version)
+
+    found = sweep_artifacts(bench.ports, POLICY)
+    bench.run(60 * SECOND)
+
+    assert found.lost == (f"{JOB} {KEY} {version}",)
+    assert bench.status.attempt is not None
+    assert not bench.status.attempt.is_dead
