@@ -478,7 +478,7 @@ def _latest_bytes(patch: pytest.MonkeyPatch) -> None:
 
 @_mutant("the key is not asked for again at a submit", Hint("key_revoked"))
 def _no_distrust(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(stage_jar, "_distrust", lambda *_: None)
+    patch.setattr(stage_jar, "distrust", lambda *_: None)
 
 
 # Words and wishes

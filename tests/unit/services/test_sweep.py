@@ -11,6 +11,7 @@ from flink_controller.ports import Commit
 from flink_controller.services.sweep import SEGMENTS, Sweep, reconcile_fleet
 from flink_controller.services.wake_due import wake_due
 from flink_controller.testing.clock import START
+from flink_controller.testing.jars import jar_bytes
 from tests.unit.services.bench import JOB, POLICY, SECOND, Bench
 
 MINUTE = timedelta(minutes=1)
@@ -180,12 +181,36 @@ def test_a_lost_stream_record_heals_within_fifteen_ticks(event: str) -> None:
     else:
         bench.put(labels={"team": "data"})
 
+    assert _woken_in_a_round(bench) == [JOB]
+
+
+def test_an_upload_that_no_index_named_the_job_for_is_found_within_fifteen_ticks() -> None:
+    bench = quiet()
+    bench.upload(jar_bytes("another version"))
+    bench.follow_ups.take_due(bench.clock.now() + MINUTE)
+
+    woken = _woken_in_a_round(bench)
+
+    assert woken == [JOB]
+
+
+def test_an_upload_means_nothing_to_a_spec_that_is_pinned() -> None:
+    bench = quiet()
+    bench.put(artifact_signature=f"sha256:{bench.status.desired.artifact.sha256}")  # type: ignore[union-attr]  # stable
+    bench.run(MINUTE)
+    bench.upload(jar_bytes("another version"))
+    bench.run(MINUTE)
+    bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
+
+    assert _woken_in_a_round(bench) == []
+
+
+def _woken_in_a_round(bench: Bench) -> list[str]:
     woken: list[str] = []
     for _ in range(SEGMENTS):
         woken += sweep(bench).woken
         bench.clock.advance(MINUTE)
-
-    assert woken == [JOB]
+    return woken
 
 
 def test_a_deleted_job_is_left_in_peace() -> None:
