@@ -54,7 +54,7 @@ KINDS = (
 )
 """Changes in the order in which a job meets them. `suspend` and `delete` are followed by their way back."""
 THEN = {"suspend": "resume", "delete": "rewrite"}
-LONGEST = 47
+LONGEST = 41
 """Half-calls of a change, before and after each port call, among which one is struck; prime to the steps between them."""
 BEATS_PER_S = 100
 KEYS = 4

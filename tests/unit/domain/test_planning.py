@@ -822,11 +822,26 @@ def test_a_stop_that_keeps_failing_falls_back_to_the_newest_checkpoint(tasks: in
     job.show(FlinkState.RUNNING if tasks else FlinkState.RESTARTING, tasks=tasks)
     job.wait(1).look()
 
-    made = job.look() if tasks == 0 else job.wait(600).look()
+    made = job.wait(10 if tasks == 0 else 600).look()
 
     assert job.operation.kind is OperationKind.CANCEL
     assert made.action in {None, Cancel(job.attempt.flink_job_id)}
     assert "NoNewerStateKept" not in job.told
+
+
+def test_a_stop_that_failed_while_flink_brought_the_job_back_is_tried_again_rather_than_given_up() -> None:
+    job = Job().prove()
+    job.put(state="suspended")
+    job.look()
+    job.trigger = TriggerFailed("not all required tasks are currently running")
+    job.show(FlinkState.RUNNING, tasks=0)
+    job.wait(1).look()
+    job.show(FlinkState.RUNNING)
+
+    made = job.wait(10).look()
+
+    assert isinstance(made.action, StopWithSavepoint)
+    assert job.operation.sequence == 2
 
 
 def test_a_stop_that_never_completes_falls_back_at_its_deadline() -> None:

@@ -117,7 +117,9 @@ def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobS
     job = draft.job(attempt.flink_job_id)
     assert operation.last_failure is not None
     is_hopeless = job is None or not job.is_processing or attempt.is_checkpointed is False
-    is_over = (is_hopeless and _has_state(attempt)) or draft.now >= deadline
+    # A job that Flink is just bringing back, after a failover or a lost TaskManager, is soon there again to be stopped.
+    is_given_up = is_hopeless and _has_state(attempt) and draft.now >= operation.requested_at + RETRY_STOP
+    is_over = is_given_up or draft.now >= deadline
     if is_over and _may_cancel(draft, attempt, operation, spec):
         return _fall_back(draft, attempt, operation)
     again_at = operation.requested_at + min(RETRY_STOP * 2 ** min(operation.failures - 1, 5), timedelta(minutes=5))
