@@ -167,19 +167,21 @@ class Driver:
             case "last-state":
                 return self._put(self.spec("--version", LAST_STATE, upgrade_mode=LAST_STATE), Lifecycle.STABLE)
             case "restart":
-                return self._put(self.spec(restart_nonce=self._turn), Lifecycle.STABLE)
+                return self._put(self.spec(restart_nonce=str(self._turn)), Lifecycle.STABLE)
             case "rollback of a refused submit":
                 return self._put(self.spec("--fail-main"), Lifecycle.ROLLED_BACK)
             case "rollback after a failure":
-                failing = self.spec("--fail-after", "60", "--version", FAILING, max_restart_attempts=0)
-                return self._put(failing, Lifecycle.ROLLED_BACK)
+                at_once: dict[str, Any] = {"restart_strategy": "fixed-delay", "max_restart_attempts": 0}
+                return self._put(self.spec("--fail-after", "60", "--version", FAILING, **at_once), Lifecycle.ROLLED_BACK)
             case _:
                 return self._put(self.spec(), Lifecycle.STABLE)
 
     def _put(self, item: dict[str, Any], end: Lifecycle) -> Callable[[JobStatus], bool]:
         self.specs.put_item(Item=item)
         wanted = hash_item(item)
-        return lambda status: lifecycle(status) is end and status.observed_spec_hash == wanted
+        return lambda status: (
+            lifecycle(status) is end and status.observed_spec_hash == wanted and status.rejected_spec_hash is None
+        )
 
     def look(self, dies_at: int = 0) -> tuple[str | None, int]:
         """Fork a process that looks at the job, and let it die at its n-th half-call (0: at none).
@@ -279,10 +281,10 @@ def faults_in_beats(directory: Path) -> list[str]:
         alive = [other for other in copies[:index] if begins < other.lines[-1][0]]
         if len(alive) > (1 if copy.version == BLUE_GREEN else 0):
             faults.append(f"{told} began while {', '.join(other.job for other in alive)} lived")
-        # A refused revision's state is given up with it.
+        # A refused revision's state is given up with it, and blue's with blue: green goes on behind it.
         earlier = [other for other in copies[:index] if other.version != FAILING]
         reached = _highest(other.last_counts() for other in earlier)
-        before = _highest(other.last_counts(begins) for other in earlier)
+        before = Counter(earlier[-1].last_counts(begins) if earlier else {})
         repeated = STALE if copy.version in REPEATING else 0
         for key, first in copy.first_counts().items():
             if first > reached[key] + 1:
@@ -347,7 +349,8 @@ def _look_and_maybe_die(settings: Settings, policy: Policy, job_id: str, dies_at
 def _brief(status: JobStatus | None) -> str:
     if status is None:
         return "no status"
-    return f"{lifecycle(status)}, waiting for {status.waiting}"
+    refused = "" if status.refused is None else f", refused: {status.refused.reason}: {status.refused.message}"
+    return f"{lifecycle(status)}, waiting for {status.waiting}{refused}"
 
 
 def main(
