@@ -5,6 +5,7 @@ The controller is played by its own services: whenever the program waits, time p
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.signing import KeyPair, new_key_pair
-from flink_controller.cli.context import Remote, Session
+from flink_controller.cli.context import Remote, Session, Signer
 from flink_controller.cli.main import app
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.cluster import Cluster
@@ -130,6 +131,7 @@ class Bench:
             environment=environment,
             state_buckets="state",
         )
+        self.kms: Callable[[str], Signer] | None = None
         self.policy = Policy(controller_id="test", artifact_bucket=BUCKET, debounce=timedelta(0))
         self.specs = MemorySpecs()
         self.statuses = MemoryStatuses()
@@ -169,7 +171,7 @@ class Bench:
 
     def run(self, *arguments: str, stdin: str | bytes | None = None) -> Result:
         """Run the program."""
-        session = Session(self.remote, _Waiting(self), SignatureVerifier(), self.environ)
+        session = Session(self.remote, _Waiting(self), SignatureVerifier(), self.environ, self.kms)
         result = CliRunner().invoke(app, list(arguments), input=stdin, obj=session, prog_name="flinkctl")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import hashes
@@ -130,10 +130,11 @@ def judged(
     policy: NamespacePolicy | None = None,
     key: str = KEY,
     namespace: str = "default",
+    now: datetime = START,
 ) -> Judgement:
     """Judge signature files as admission does."""
     contents = read_contents(io.BytesIO(content), with_sha384=True)
-    return upload_of(contents, files, *keys, policy=policy, key=key, namespace=namespace)
+    return upload_of(contents, files, *keys, policy=policy, key=key, namespace=namespace, now=now)
 
 
 def upload_of(
@@ -143,7 +144,8 @@ def upload_of(
     policy: NamespacePolicy | None = None,
     key: str = KEY,
     namespace: str = "default",
+    now: datetime = START,
 ) -> Judgement:
     """Judge what was read already."""
     upload = Upload(contents, key, namespace, CONTROLLER)
-    return verify_signatures(SignatureVerifier(), keys, policy or NamespacePolicy(namespace=namespace), files, upload, START)
+    return verify_signatures(SignatureVerifier(), keys, policy or NamespacePolicy(namespace=namespace), files, upload, now)

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import translated
+from flink_controller.adapters.signatures import parse_public_key
+from flink_controller.domain.artifact import KeyAlgorithm
 from flink_controller.domain.errors import RejectedError
 
 SIGN_ACTIONS: Final[frozenset[str]] = frozenset({"kms:Sign", "kms:GetPublicKey"})
@@ -15,14 +17,12 @@ SCHEME: Final = "awskms"
 MAX_MESSAGE_BYTES: Final = 4096
 """What KMS hashes by itself; statements and digests are far smaller."""
 ALGORITHMS: Final = {
-    "ECC_NIST_P256": "ECDSA_SHA_256",
-    "ECC_NIST_P384": "ECDSA_SHA_384",
-    "ECC_NIST_EDWARDS25519": "ED25519_SHA_512",
-    "RSA_2048": "RSASSA_PSS_SHA_256",
-    "RSA_3072": "RSASSA_PSS_SHA_256",
-    "RSA_4096": "RSASSA_PSS_SHA_256",
+    KeyAlgorithm.ED25519: "ED25519_SHA_512",
+    KeyAlgorithm.ECDSA_P256: "ECDSA_SHA_256",
+    KeyAlgorithm.ECDSA_P384: "ECDSA_SHA_384",
+    KeyAlgorithm.RSA_PSS: "RSASSA_PSS_SHA_256",
 }
-"""By the key's spec; each is what admission verifies for a key of that kind."""
+"""What KMS calls that which admission verifies for a key of a kind."""
 
 
 class _Client(Protocol):
@@ -55,14 +55,13 @@ class KMSSigner:
         return opened(self._source)
 
     @cached_property
-    def _public(self) -> tuple[str, bytes]:
+    def _public(self) -> bytes:
         with translated(f"read the public half of KMS key {self._key_id}"):
-            found = self._client.get_public_key(KeyId=self._key_id)
-        return str(found["KeySpec"]), bytes(found["PublicKey"])
+            return bytes(self._client.get_public_key(KeyId=self._key_id)["PublicKey"])
 
     def public_key_pem(self) -> str:
         """Give the public half, to be registered."""
-        lines = base64.encodebytes(self._public[1]).decode().replace("\n", "")
+        lines = base64.encodebytes(self._public).decode().replace("\n", "")
         body = "\n".join(lines[at : at + 64] for at in range(0, len(lines), 64))
         return f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
 
@@ -72,10 +71,7 @@ class KMSSigner:
         Raises:
             RejectedError: the key is of a kind that admission does not know, or the message is too long.
         """
-        kind = self._public[0]
-        algorithm = ALGORITHMS.get(kind)
-        if algorithm is None:
-            raise RejectedError(f"KMS key {self._key_id} is of kind {kind}; make one of {', '.join(ALGORITHMS)}")
+        algorithm = ALGORITHMS[parse_public_key(self.public_key_pem())]
         if len(message) > MAX_MESSAGE_BYTES:
             raise RejectedError(f"{len(message)} bytes are more than KMS signs at once ({MAX_MESSAGE_BYTES})")
         with translated(f"sign with KMS key {self._key_id}"):
