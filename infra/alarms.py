@@ -27,6 +27,8 @@ _ITERATOR_AGE_MS: Final = 120_000
 """A spec write that has waited two minutes: two ticks of reconcile_fleet would have found it by themselves."""
 _OLDEST_FOLLOW_UP_S: Final = 1_200
 """SQS delays a message by 15 minutes at most; one that is older than 20 is waiting for a worker."""
+_LATE_S: Final = 300
+"""A run's usual lateness is up to a tick and its jitter; spread runs by more than five minutes and this must grow."""
 
 
 class Alarms(Construct):
@@ -47,6 +49,23 @@ class Alarms(Construct):
             self._watch(function, schedules_enabled=config.schedules_enabled)
         self._watch_queues(messaging)
         self._watch_trust()
+        self._watch_runs()
+
+    def _watch_runs(self) -> None:
+        for metric, says in (
+            (Metric.RUNS_FAILED, "A run of a batch job has failed, its retries included."),
+            (Metric.RUNS_EXPIRED, "A run of a batch job was stopped because it took longer than ttl_seconds."),
+            (Metric.RUNS_LOST, "Nobody saw how a run of a batch job ended; it is not run again."),
+            (Metric.RUNS_MISSED, "A scheduled run of a batch job could not start in time."),
+        ):
+            self._alarm(metric.value[0].replace("_", "-"), _counted(metric, "Sum"), threshold=1, says=says, guide="runs")
+        self._alarm(
+            "run-lateness",
+            _counted(Metric.RUN_LATENESS),
+            threshold=_LATE_S,
+            says=f"A run of a batch job started over {_LATE_S} s after its instant.",
+            guide="runs",
+        )
 
     def _watch(self, target: ControllerFunction, *, schedules_enabled: bool) -> None:
         name, function = target.row.name, target.function
@@ -156,13 +175,13 @@ class Alarms(Construct):
         alarm.add_ok_action(self._action)
 
 
-def _counted(metric: Metric) -> cloudwatch.Metric:
+def _counted(metric: Metric, statistic: str = "Maximum") -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=NAMESPACE,
         metric_name=metric.value[0],
         dimensions_map={"service": SERVICE},
         period=_PERIOD,
-        statistic="Maximum",
+        statistic=statistic,
     )
 
 

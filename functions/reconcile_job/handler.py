@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -9,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
 from flink_controller.services.reconcile import Outcome, reconcile_job
-from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+from flink_controller.telemetry import Metric, count, count_run, make_logger, make_metrics
 
 RESERVE = timedelta(seconds=35)
 """No look begins with less time left: a submit may wait 25 s for a job's main() to return."""
@@ -28,7 +29,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             wired.ports.follow_ups.send_now([job_id])
             continue
         try:
-            outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id)
+            outcome = reconcile_job(
+                wired.ports, wired.policy, job_id, owner=context.aws_request_id, told=partial(count_run, metrics)
+            )
         except ControllerError as error:
             logger.warning("look failed", extra={"job": job_id, "reason": str(error)})
             failed += record_ids

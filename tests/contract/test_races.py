@@ -14,8 +14,8 @@ import pytest
 from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords
 from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
-from flink_controller.domain.errors import LeaseTakenError, StaleWriteError
-from flink_controller.domain.status import StagedJar
+from flink_controller.domain.errors import LeaseTakenError, QuotaExceededError, StaleWriteError, TransientError
+from flink_controller.domain.status import Run, RunOutcome, StagedJar
 from flink_controller.ports import Commit, Held
 from tests.contract.samples import DIGEST, event, held, recorded, status, version
 from tests.contract.worlds import KNOWN_FIELDS, AwsWorld, after
@@ -161,3 +161,24 @@ def test_one_of_many_edits_a_spec(emulated_world: AwsWorld) -> None:
         stored = emulated_world.specs.read("job")
         assert stored is not None
         assert stored["labels"] == {"by": str(winner)}
+
+
+def test_one_of_many_starts_an_instant_and_the_quota_holds(stores: list[DynamoStatusStore]) -> None:
+    # Jobs of one namespace, each with a lease of its own: only the quota and the runs' own conditions are between them.
+    leases = [held(store, f"race/job-{number}") for number, store in enumerate(stores)]
+
+    def start(store: DynamoStatusStore, lease: Held) -> str:
+        made = Run(scheduled_at=after(0), outcome=RunOutcome.RUNNING)
+        while True:
+            try:
+                store.commit(lease, Commit(status(lease.job_id), started_runs=(made,), quota=3), release=False)
+            except QuotaExceededError:
+                return "refused"
+            except TransientError:
+                continue
+            return "started"
+
+    results = race([lambda s=s, le=le: start(s, le) for s, le in zip(stores, leases, strict=True)])  # type: ignore[misc]  # bound now
+
+    assert sorted(map(str, results)) == ["refused"] * (RACERS - 3) + ["started"] * 3
+    assert sum(len(stores[0].runs(lease.job_id)) for lease in leases) == 3

@@ -5,6 +5,7 @@ from typing import Any
 
 import aws_cdk as cdk
 
+from flink_controller.telemetry import NAMESPACE, SERVICE, Metric
 from infra.app import build
 from infra.functions import FUNCTIONS
 from tests.infra.conftest import Resource, Synthesized
@@ -16,7 +17,17 @@ def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized
     expected |= {"reconcile_job-iterator-age", "follow-ups-age", "jobs-distrusted", "artifacts-lost"}
     expected |= {f"{queue}-depth" for queue in ("follow-up-failures", "stream-failures", "invocation-failures")}
 
+    expected |= {"runs-failed", "runs-expired", "runs-lost", "runs-missed", "run-lateness"}
+
     assert set(_alarms(prod)) == expected
+
+
+def test_alarms_of_runs_watch_what_the_functions_publish(prod: Synthesized) -> None:
+    watched = {name: alarm for name, alarm in _alarms(prod).items() if name.startswith("run")}
+
+    assert {alarm["MetricName"] for alarm in watched.values()} < {metric.value[0] for metric in Metric}
+    for alarm in watched.values():
+        assert (alarm["Namespace"], alarm["Dimensions"]) == (NAMESPACE, [{"Name": "service", "Value": SERVICE}])
 
 
 def test_every_alarm_tells_the_topic_that_it_began_and_that_it_ended(prod: Synthesized) -> None:

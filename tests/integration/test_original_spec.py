@@ -15,11 +15,15 @@ WITHOUT_EFFECT = (
     "batch_config.backoff_limit",
     "batch_config.cleanup_on_completion",
     "batch_config.cron",
+    "batch_config.jitter_seconds",
     "batch_config.max_runs",
     "batch_config.missed_run_policy",
+    "batch_config.other_runs_kept",
     "batch_config.overlap_policy",
     "batch_config.run_now.args",
     "batch_config.starting_deadline_seconds",
+    "batch_config.submission_deadline_seconds",
+    "batch_config.succeeded_runs_kept",
     "batch_config.timezone",
     "batch_config.ttl_seconds",
     "monitoring.alert_on_backpressure",
@@ -46,8 +50,12 @@ def test_it_is_valid_and_its_warnings_name_each_field_without_effect() -> None:
     assert isinstance(view, ValidSpec)
     assert view.warnings == WITHOUT_EFFECT
     pending = {path for path, _, treatment, _ in field_paths() if treatment is Treatment.PENDING}
+    pending |= {path for path, *_ in field_paths() if path.startswith("batch_config.")}
     asks_for_nothing = {
+        "batch_config.end_at",
         "batch_config.run_now.nonce",
+        "batch_config.start_at",
+        "batch_config.suspend_after_failures",
         "deployment.max_checkpoint_age_seconds",
         "deployment.restore.from",
         "deployment.restore.nonce",

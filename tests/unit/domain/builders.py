@@ -9,7 +9,9 @@ from flink_controller.domain.actions import (
     CountFreeSlots,
     DeleteStaleJars,
     LoadRevision,
+    LoadRun,
     Preparation,
+    PruneRuns,
     ReleaseJar,
     SearchState,
     StageJar,
@@ -269,6 +271,10 @@ class Job:
                 return {"staged": staged}
             case LoadRevision(number=number):
                 return {"revisions": {**known.revisions, number: self.revisions.get(number)}}
+            case LoadRun(scheduled_at=at):
+                return {"runs": {**known.runs, at: None}}
+            case PruneRuns():
+                return {"has_pruned_runs": True}
             case SearchState(flink_job_id=job):
                 return {"stored": {**known.stored, job: self.stored}}
             case DeleteStaleJars(incarnation=incarnation):

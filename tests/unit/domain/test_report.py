@@ -8,11 +8,11 @@ from flink_controller.domain.report import history, report, report_unseen
 from flink_controller.domain.status import (
     AttemptPhase,
     DesiredState,
-    DueKind,
     EndState,
     Handover,
     JobType,
     RefusedRevision,
+    Runs,
     Savepoint,
 )
 from tests.unit.domain.reported_samples import ITEM, NOW, attempt, condition, dead, ref, revision, status
@@ -91,7 +91,7 @@ def test_a_job_that_was_deleted_before_it_ever_ran_left_nothing() -> None:
 
 
 def test_runs_are_for_batch_jobs() -> None:
-    batch = report(status(job_type=JobType.BATCH, due=(DueKind.LAUNCH, NOW)))
+    batch = report(status(job_type=JobType.BATCH, runs=Runs(next_at=NOW)))
 
     assert report(status()).runs is None
     assert batch.runs is not None

@@ -79,6 +79,13 @@ ACCEPTED: dict[str, list[Any]] = {
     "env_vars": [{}, {"LOG_LEVEL": "INFO", "a.b-c": ""}],
     "batch_config.cron": [None, "0 2 * * *", "@daily"],
     "batch_config.timezone": ["UTC", "Europe/Berlin"],
+    "batch_config.start_at": [None, "2027-01-01T00:00:00Z"],
+    "batch_config.end_at": [None, "2027-12-31T23:59:59+01:00"],
+    "batch_config.jitter_seconds": [0, 3600],
+    "batch_config.submission_deadline_seconds": [600, 1],
+    "batch_config.suspend_after_failures": [None, 1],
+    "batch_config.succeeded_runs_kept": [50, 1],
+    "batch_config.other_runs_kept": [50, 1000],
     "batch_config.max_runs": [None, 1],
     "batch_config.ttl_seconds": [None, 7200],
     "batch_config.cleanup_on_completion": [True, False],
@@ -136,6 +143,12 @@ REFUSED: dict[str, list[Any]] = {
     "resources.cpu_cores": [0, -1, "2", True, 0.0],
     "deployment.restart_nonce": ["", "x" * 129, 1],
     "batch_config.run_now.args": ["x", [1]],
+    "batch_config.cron": ["0 0 2 * * *", "0 24 * * *", "0 0 30 2 *", "@reboot", ""],
+    "batch_config.timezone": ["CEST", "+02:00", ""],
+    "batch_config.start_at": ["tomorrow", "2027-01-01T00:00:00", 1],
+    "batch_config.end_at": ["2027-13-01T00:00:00Z"],
+    "batch_config.max_runs": [0, "3"],
+    "batch_config.jitter_seconds": [-1, 3601],
 }
 """Values that no field of this kind takes, beside those that the type rules out."""
 
@@ -309,7 +322,10 @@ def test_a_namespace_names_only_its_own_keys(job_id: str, key: str, is_allowed: 
         ({"artifact_path": "artifacts/etl.sql", "entry_class": "com.example.Etl"}, "entry_class: a SQL script has none"),
         ({"artifact_path": "artifacts/etl.sql", "args": ["--env"]}, "args.0: an argument of a SQL script is a variable"),
         ({"artifact_path": "artifacts/etl.sql", "args": ["a=1", "a=2"]}, "args.1: variable a has a value already"),
-        ({"job_type": "batch"}, "job_type: batch cannot be deployed"),
+        (
+            {"job_type": "batch", "deployment__initial_savepoint_path": "s3://x"},
+            "deployment.initial_savepoint_path: a run of a batch job starts from nothing",
+        ),
         ({"state": "abandoned"}, "state: abandoned stands alone"),
         ({"state": "deleted"}, "state: remove the item"),
         ({"env_vars": {"flinkctl.revision": "9"}}, "env_vars: flinkctl.revision: names that begin with flinkctl."),
@@ -455,8 +471,24 @@ def test_a_field_without_effect_in_this_version_is_warned_of(path: str) -> None:
 @pytest.mark.parametrize("path", [path for path, (_, treatment, _) in FIELDS.items() if treatment is Treatment.APPLIED])
 def test_a_field_that_is_applied_is_not_warned_of(path: str) -> None:
     values = [value for value in ACCEPTED[path] if value != "blue-green"]
+    kind = "batch" if path.startswith("batch_config.") else "stream"
 
-    assert [valid_spec(**{path.replace(".", "__"): value}).warnings for value in values] == [()] * len(values)
+    warnings = [valid_spec(**{"job_type": kind, path.replace(".", "__"): value}).warnings for value in values]
+
+    assert warnings == [()] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("stream", "batch_config.max_runs", 3),
+        ("batch", "stream_config.checkpoint_timeout", 1000),
+        ("batch", "deployment.upgrade_mode", "savepoint"),
+        ("batch", "deployment.rollback.enabled", True),
+    ],
+)
+def test_what_only_the_other_kind_of_job_can_use_is_warned_of(kind: str, path: str, value: object) -> None:
+    assert valid_spec(**{"job_type": kind, path.replace(".", "__"): value}).warnings == (path,)
 
 
 def test_a_pin_gives_its_digits() -> None:

@@ -1,18 +1,21 @@
 """The largest status that can be: with every path and name as long as is allowed, it fits its item once messages are cut."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from flink_controller.domain import batch
 from flink_controller.domain.artifact import Artifact
 from flink_controller.domain.cluster_check import MAX_ROOT_BYTES
 from flink_controller.domain.conditions import FAULTS_LIMIT
 from flink_controller.domain.intents import KEPT_DIRECTORIES
+from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.plan import MESSAGE_LIMIT, dumped, fitted
 from flink_controller.domain.spec import ValidSpec, read_spec
 from flink_controller.domain.status import (
+    ActiveRun,
     Attempt,
     AttemptPhase,
     Condition,
@@ -23,12 +26,17 @@ from flink_controller.domain.status import (
     Failures,
     Handover,
     JobStatus,
+    JobType,
     LaneRole,
     Operation,
     OperationKind,
+    PendingRun,
     Quarantine,
     RefusedRevision,
     RevisionRef,
+    Run,
+    RunOutcome,
+    Runs,
     Savepoint,
     SecondLane,
 )
@@ -147,6 +155,69 @@ class Largest:
         message = self._faults if type_ == "SpecValid" else self._message
         return Condition(type=type_, status="Unknown", reason="SubmissionRefused", message=message, last_transition_time=NOW)
 
+    def run(self, number: int) -> ActiveRun:
+        attempt = self.attempt().model_copy(update={"restore_from": None, "savepoint_directories": ()})
+        return ActiveRun(
+            scheduled_at=NOW + timedelta(seconds=number),
+            previous_at=NOW,
+            revision=self.revision(),
+            attempt=attempt,
+            started_at=NOW,
+            expires_at=NOW,
+            nonce=self._nonce if number == 0 else None,
+            retries_left=100,
+            failures=100,
+            backoff_seconds=10**6,
+            submission_deadline_seconds=10**6,
+            retry_at=NOW,
+            ending=RunOutcome.CANCELLED,
+            ending_reason="SubmissionDeadline",
+            cancel_requested_at=NOW,
+        )
+
+    def batch_status(self) -> JobStatus:
+        """What a batch job has: many runs, and nothing that only a stream needs."""
+        streams_alone = (
+            *("attempt", "second", "operation", "handover", "savepoint", "running", "stable"),
+            *("initial_savepoint_path", "stable_state", "green_state", "green_retry_at", "refused", "savepoint_nonce"),
+        )
+        last = Run(
+            scheduled_at=NOW,
+            until=NOW,
+            outcome=RunOutcome.CANCELLED,
+            reason="SubmissionDeadline",
+            message=self._message,
+            revision=MANY,
+            attempt=MANY,
+            flink_job_id=JOB_ID,
+            started_at=NOW,
+            ended_at=NOW,
+            is_manual=True,
+        )
+        runs = Runs(
+            started=MANY,
+            schedule=HASH[:16],
+            decided_until=NOW,
+            previous_at=NOW,
+            pending=tuple(
+                PendingRun(
+                    scheduled_at=NOW + timedelta(seconds=number), nonce=self._nonce if number == 0 else None, is_held=True
+                )
+                for number in range(batch.BACKLOG + 1)
+            ),
+            active=tuple(self.run(number) for number in range(batch.MAX_ACTIVE)),
+            closed="TooManyFailures",
+            nonce=self._nonce,
+            served=self.revision(),
+            failed_in_a_row=MANY,
+            last=last,
+            next_at=NOW,
+        )
+        conditions = (*self.status().conditions, self.condition("Scheduled"), self.condition("LastRunSucceeded"))
+        return self.status().model_copy(
+            update={**dict.fromkeys(streams_alone), "job_type": JobType.BATCH, "runs": runs, "conditions": conditions}
+        )
+
     def status(self) -> JobStatus:
         return JobStatus(
             job_id=f"{NAMESPACE}/{NAME}",
@@ -232,6 +303,17 @@ def test_the_largest_status_fits_and_only_its_messages_are_shorter(path: str, me
 
 
 @pytest.mark.parametrize("path", WORST)
+@pytest.mark.parametrize("message", [*WORST, "\x01"])
+def test_the_largest_status_of_a_batch_job_fits_too(path: str, message: str) -> None:
+    largest = Largest(path, message).batch_status()
+
+    found = fitted(largest, STATUS_ROOM_BYTES)
+
+    assert len(dumped(found)) + len(summarise(found).model_dump_json()) <= STATUS_LIMIT_BYTES
+    assert without_messages(json.loads(dumped(found))) == without_messages(json.loads(dumped(largest)))
+
+
+@pytest.mark.parametrize("path", WORST)
 def test_the_largest_status_sets_every_field_and_its_spec_is_one_that_is_accepted(path: str) -> None:
     largest = Largest(path, "x")
     document = largest.status().model_dump(exclude_defaults=True)
@@ -247,7 +329,8 @@ def test_the_largest_status_sets_every_field_and_its_spec_is_one_that_is_accepte
         },
     )
 
-    assert set(JobStatus.model_fields) - set(document) == {"schema_version", "job_type"}
+    assert set(JobStatus.model_fields) - set(document) == {"schema_version", "job_type", "runs"}
+    assert set(Runs.model_fields) == set(largest.batch_status().runs.model_dump(exclude_defaults=True))
     assert isinstance(view, ValidSpec), view
 
 

@@ -24,7 +24,7 @@ from flink_controller.domain.observation import (
     TriggerStatus,
     Vertex,
 )
-from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, StagedJar, StatusSummary
+from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, Run, StagedJar, StatusSummary
 from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
 
 STATUS_LIMIT_BYTES: Final = 32 * 1024
@@ -56,6 +56,14 @@ class Commit:
     events: tuple[Event, ...] = ()
     jar: StagedJar | None = None
     """A staged jar that the intent relies on; recorded with the job among its users."""
+    started_runs: tuple[Run, ...] = ()
+    """Runs that must not be on record yet; each takes a place of the namespace's quota."""
+    runs: tuple[Run, ...] = ()
+    """Records of runs, new or not."""
+    ended_runs: int = 0
+    """Places of the quota that are given back."""
+    quota: int = 0
+    """Runs of the namespace that may be active at a time."""
 
 
 class Clock(Protocol):
@@ -113,6 +121,8 @@ class StatusStore(Protocol):
         Raises:
             StaleWriteError: the lease or the version is somebody else's now; nothing was written, or (after a lost answer)
                 it was written and a newer holder has gone on from it. Look again.
+            RunTakenError: a started run is on record already; nothing was written.
+            QuotaExceededError: the namespace's quota is used up; nothing was written.
             ControllerError: the status is larger than `STATUS_LIMIT_BYTES`; nothing was written.
         """
 
@@ -130,6 +140,15 @@ class StatusStore(Protocol):
 
     def events(self, job_id: str, limit: int = 100) -> list[Event]:
         """Read the newest events, oldest first."""
+
+    def run(self, job_id: str, scheduled_at: datetime) -> Run | None:
+        """Read a run's record consistently."""
+
+    def runs(self, job_id: str, limit: int = 100) -> list[Run]:
+        """Read the newest records of runs, oldest first."""
+
+    def prune_runs(self, job_id: str, *, succeeded: int, other: int) -> int:
+        """Delete the oldest records of runs that have ended beyond some of each kind, and say how many. Harmless twice."""
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index of all statuses. May lag behind."""

@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
+from flink_controller.domain.status import Run, RunOutcome
 from flink_controller.settings import Settings
 
 NAMESPACE = "FlinkJobController"
@@ -30,6 +31,16 @@ class Metric(Enum):
     ARTIFACTS_MADE_UP_FOR = ("artifacts_made_up_for", MetricUnit.Count)
     ARTIFACTS_LOST = ("artifacts_lost", MetricUnit.Count)
     JOBS_DISTRUSTED = ("jobs_distrusted", MetricUnit.Count)
+    RUNS_RUNNING = ("runs_started", MetricUnit.Count)
+    RUNS_SUCCEEDED = ("runs_succeeded", MetricUnit.Count)
+    RUNS_FAILED = ("runs_failed", MetricUnit.Count)
+    RUNS_EXPIRED = ("runs_expired", MetricUnit.Count)
+    RUNS_CANCELLED = ("runs_cancelled", MetricUnit.Count)
+    RUNS_SKIPPED = ("runs_skipped", MetricUnit.Count)
+    RUNS_MISSED = ("runs_missed", MetricUnit.Count)
+    RUNS_LOST = ("runs_lost", MetricUnit.Count)
+    RUN_DURATION = ("run_duration", MetricUnit.Seconds)
+    RUN_LATENESS = ("run_lateness", MetricUnit.Seconds)
 
 
 def make_logger(settings: Settings) -> Logger:
@@ -43,6 +54,15 @@ def make_logger(settings: Settings) -> Logger:
 def make_metrics() -> Metrics:
     """Give the metrics in CloudWatch's embedded format."""
     return Metrics(namespace=NAMESPACE, service=SERVICE)
+
+
+def count_run(metrics: Metrics, run: Run) -> None:
+    """Add a run that has started, or ended, or was not started."""
+    count(metrics, Metric[f"RUNS_{run.outcome.name}"])
+    if run.outcome is RunOutcome.RUNNING and run.started_at is not None:
+        count(metrics, Metric.RUN_LATENESS, (run.started_at - run.scheduled_at).total_seconds())
+    elif run.started_at is not None and run.ended_at is not None:
+        count(metrics, Metric.RUN_DURATION, (run.ended_at - run.started_at).total_seconds())
 
 
 def count(metrics: Metrics, metric: Metric, value: float = 1) -> None:

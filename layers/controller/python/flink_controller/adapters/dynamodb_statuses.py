@@ -8,10 +8,11 @@ is one transaction.
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
@@ -30,10 +31,18 @@ from flink_controller.adapters.dynamodb_items import (
     parsed,
     text,
 )
-from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError, TransientError
+from flink_controller.domain.errors import (
+    ControllerError,
+    LeaseTakenError,
+    QuotaExceededError,
+    RunTakenError,
+    StaleWriteError,
+    TransientError,
+)
 from flink_controller.domain.lifecycle import summarise
-from flink_controller.domain.names import shown
-from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, StagedJar, StatusSummary
+from flink_controller.domain.names import JobName, shown
+from flink_controller.domain.report import surplus
+from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, Run, StagedJar, StatusSummary
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ _JOB: Final = "JOB#"
 _STATUS: Final = "STATUS"
 _REVISION: Final = "REVISION#"
 _EVENT: Final = "EVENT#"
+_RUN: Final = "RUN#"
 _COMMIT_TRIES: Final = 3
 _LONGEST_PAUSE_S: Final = 0.05
 
@@ -107,9 +117,11 @@ class DynamoStatusStore:
         # to a different writer's commit that happens to have the same token.
         commit_id = uuid.uuid4().hex
         update = self._status_update(held, commit.status, commit_id=commit_id, release=release)
-        items = [*self._puts(held.job_id, commit), *self._jar_update(held.job_id, commit.jar)]
+        # The conditions of a new run stand where a cancellation can be read by its place: see _judge_cancellation.
+        conditional = [*self._new_runs(held.job_id, commit), *self._quota_update(held.job_id, commit)]
+        items = [*conditional, *self._puts(held.job_id, commit), *self._jar_update(held.job_id, commit.jar)]
         for attempt in range(_COMMIT_TRIES):
-            if self._try_commit(held, update, items, commit_id):
+            if self._try_commit(held, update, items, commit_id, commit.started_runs):
                 return replace(held, status=commit.status, version=held.version + 1)
             if attempt < _COMMIT_TRIES - 1:
                 # Another request on the same item was under way, most often somebody who asks for the lease in vain.
@@ -154,6 +166,26 @@ class DynamoStatusStore:
             if len(newest) == limit:
                 break
         return newest[::-1]
+
+    def run(self, job_id: str, scheduled_at: datetime) -> Run | None:
+        """Read a run's record consistently."""
+        item = self._get(_key(job_id, _run_key(scheduled_at)))
+        return None if item is None else parsed(Run, item)
+
+    def runs(self, job_id: str, limit: int = 100) -> list[Run]:
+        """Read the newest records of runs, oldest first."""
+        if limit <= 0:
+            return []
+        found = self._query({**_under(job_id, _RUN), "ScanIndexForward": False, "Limit": min(limit, 1000)})
+        return [parsed(Run, item) for item in islice(found, limit)][::-1]
+
+    def prune_runs(self, job_id: str, *, succeeded: int, other: int) -> int:
+        """Delete the oldest records beyond what is kept: one query, and one write a record."""
+        gone = surplus([parsed(Run, item) for item in self._query(_under(job_id, _RUN))], succeeded=succeeded, other=other)
+        for run in gone:
+            with translated(f"delete a run's record of {shown(job_id)}"):
+                self._client.delete_item(TableName=self._table, Key=_key(job_id, _run_key(run.scheduled_at)))
+        return len(gone)
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index of all statuses. May lag behind."""
@@ -224,7 +256,14 @@ class DynamoStatusStore:
                 return None if _item_of(error) else jar
         return jar
 
-    def _try_commit(self, held: Held, update: Mapping[str, Any], items: list[dict[str, Any]], commit_id: str) -> bool:
+    def _try_commit(
+        self,
+        held: Held,
+        update: Mapping[str, Any],
+        items: list[dict[str, Any]],
+        commit_id: str,
+        started: Sequence[Run],
+    ) -> bool:
         """Commit once; False when another request on the same item was in the way."""
         with translated(f"record the status of {shown(held.job_id)}"):
             try:
@@ -237,7 +276,7 @@ class DynamoStatusStore:
             except self._client.exceptions.TransactionConflictException:
                 return False
             except self._client.exceptions.TransactionCanceledException as error:
-                return _judge_cancellation(held, commit_id, error)
+                return _judge_cancellation(held, commit_id, started, error)
         return True
 
     def _status_update(self, held: Held, status: JobStatus, *, commit_id: str, release: bool) -> dict[str, Any]:
@@ -288,10 +327,37 @@ class DynamoStatusStore:
     def _puts(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
         for revision in commit.revisions:
             yield self._put(job_id, _revision_key(revision.number), {"document": document(revision)})
+        for run in commit.runs:
+            yield self._put(job_id, _run_key(run.scheduled_at), {"document": document(run)})
         for event in commit.events:
             expires_at = (epoch_ms(event.time + EVENT_RETENTION)) // 1000
             attributes = {"document": document(event), "expires_at": number(expires_at)}
             yield self._put(job_id, f"{_EVENT}{event.sequence:012d}", attributes)
+
+    def _new_runs(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
+        for run in commit.started_runs:
+            made = self._put(job_id, _run_key(run.scheduled_at), {"document": document(run)})
+            made["Put"]["ConditionExpression"] = "attribute_not_exists(sk)"
+            yield made
+
+    def _quota_update(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
+        """Take places of the namespace's quota, or give them back; once, because it is part of the status's write."""
+        more = len(commit.started_runs) - commit.ended_runs
+        if more == 0:
+            return
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {"pk": text(f"QUOTA#{JobName.parse(job_id).namespace}"), "sk": text("RUNS")},
+            "UpdateExpression": "ADD active_runs :more",
+            "ExpressionAttributeValues": {":more": number(more)},
+        }
+        if more > commit.quota:
+            # The condition lets the first run of a namespace pass.
+            raise QuotaExceededError(f"{shown(job_id)}: its namespace may have {commit.quota} active runs")
+        if more > 0:
+            update["ConditionExpression"] = "attribute_not_exists(active_runs) OR active_runs <= :room"
+            update["ExpressionAttributeValues"][":room"] = number(commit.quota - more)
+        yield {"Update": update}
 
     def _put(self, job_id: str, sort_key: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": {**_key(job_id, sort_key), **attributes}}}
@@ -336,11 +402,16 @@ class DynamoStatusStore:
             asked["ExclusiveStartKey"] = last
 
 
-def _judge_cancellation(held: Held, commit_id: str, error: "ClientError") -> bool:
+def _judge_cancellation(held: Held, commit_id: str, started: Sequence[Run], error: "ClientError") -> bool:
     reasons: list[Any] = list(error.response.get("CancellationReasons", ()))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
-    if "ConditionalCheckFailed" in codes:
-        # The status update is first, and the only item with a condition.
+    failed = codes.index("ConditionalCheckFailed") if "ConditionalCheckFailed" in codes else None
+    if failed is not None and failed > 0:
+        # The status update comes first, then the new runs, then the quota; nothing else has a condition.
+        if failed <= len(started):
+            raise RunTakenError(held.job_id, started[failed - 1].scheduled_at) from error
+        raise QuotaExceededError(f"the namespace of {shown(held.job_id)} has as many active runs as it may have") from error
+    if failed == 0:
         _demand_own_commit(held, reasons[0].get("Item", {}), commit_id, error)
         return True
     if "TransactionConflict" in codes:
@@ -386,6 +457,10 @@ def _key(job_id: str, sort_key: str) -> dict[str, Any]:
 
 def _revision_key(revision: int) -> str:
     return f"{_REVISION}{revision:08d}"
+
+
+def _run_key(scheduled_at: datetime) -> str:
+    return f"{_RUN}{epoch_ms(scheduled_at):015d}"
 
 
 def _jar_key(cluster: str, sha256: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli import artifact, cluster, going_back, job, key, pause, policy, spec, wish
+from flink_controller.cli import artifact, batch, cluster, going_back, job, key, pause, policy, spec, wish
 from flink_controller.cli.context import real_session
 from flink_controller.cli.fault import told
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for noun in (spec, job, wish, going_back, pause):
+for noun in (spec, job, batch, wish, going_back, pause):
     noun.register(app)
 app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="keys")

@@ -99,26 +99,26 @@ def _abandon(remote: Remote, job: str, item: Mapping[str, Any] | None, state: Li
 
 
 def _set_state(remote: Remote, job: str, state: DesiredState, effect: str) -> None:
-    item = _item(remote, job)
+    item = item_of(remote, job)
     current = item.get("state", DesiredState.RUNNING.value)
     if current == DesiredState.ABANDONED.value:
         raise FailureError(f"{printable(job)}: is abandoned; flinkctl apply -f FILE writes a whole spec again")
     if current == state.value:
         say(f"{printable(job)}: unchanged, state is {state.value} already")
         return
-    _edit(remote, job, item, lambda wanted: wanted.update(state=state.value))
+    edit(remote, job, item, lambda wanted: wanted.update(state=state.value))
     say(f"{printable(job)}: {effect}")
 
 
 def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None:
     remote = remote_of(context)
-    item = _item(remote, job)
+    item = item_of(remote, job)
     current = item.get("state", DesiredState.RUNNING.value)
     if current != DesiredState.RUNNING.value:
         raise FailureError(
             f"{printable(job)}: its state is {printable(current)}, so nothing runs; flinkctl resume {printable(job)} starts it"
         )
-    nonce = _nonce(session_of(context))
+    nonce = nonce_of(session_of(context))
 
     def change(wanted: dict[str, Any]) -> None:
         deployment = wanted.get("deployment", {})
@@ -128,23 +128,33 @@ def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None
             )
         wanted["deployment"] = {**deployment, name: nonce}
 
-    _edit(remote, job, item, change)
+    edit(remote, job, item, change)
     say(f"{printable(job)}: {effect} (deployment.{name}: {nonce})")
 
 
-def _nonce(session: Session) -> str:
+def nonce_of(session: Session) -> str:
     """Say when, for people, and differ from every other one."""
     return f"{session.clock.now():%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(3)}"
 
 
-def _item(remote: Remote, job: str) -> Mapping[str, Any]:
+def item_of(remote: Remote, job: str) -> Mapping[str, Any]:
+    """Read a job's spec item.
+
+    Raises:
+        FailureError: there is none.
+    """
     item = remote.specs.read(job)
     if item is None:
         raise FailureError(f"{printable(job)}: there is no such job; flinkctl apply -f FILE creates one")
     return item
 
 
-def _edit(remote: Remote, job: str, item: Mapping[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
+def edit(remote: Remote, job: str, item: Mapping[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
+    """Write a changed item, on condition that it is as it was read.
+
+    Raises:
+        FailureError: it changed meanwhile.
+    """
     wanted = dict(item)
     change(wanted)
     _write(remote, job, wanted, item)

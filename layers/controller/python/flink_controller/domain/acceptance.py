@@ -25,7 +25,7 @@ def accept(draft: Draft) -> None:
         case InvalidSpec() as invalid:
             _reject(draft, invalid)
         case ValidSpec() as valid:
-            fault = _initial_path_fault(draft, valid.spec)
+            fault = _fault_with_history(draft, valid.spec)
             if fault is None:
                 _accept(draft, valid)
             else:
@@ -38,7 +38,7 @@ def faults_of(draft: Draft) -> tuple[str, ...]:
     if isinstance(view, InvalidSpec):
         return view.faults
     if isinstance(view, ValidSpec):
-        fault = _initial_path_fault(draft, view.spec)
+        fault = _fault_with_history(draft, view.spec)
         return () if fault is None else (fault,)
     return ()
 
@@ -99,8 +99,10 @@ def _reject(draft: Draft, invalid: InvalidSpec) -> None:
         draft.set(desired_state=DesiredState.RUNNING, halted=bounded("; ".join(invalid.faults)), halt_reason="SpecRejected")
 
 
-def _initial_path_fault(draft: Draft, spec: JobSpec) -> str | None:
+def _fault_with_history(draft: Draft, spec: JobSpec) -> str | None:
     status = draft.status
+    if status.desired is not None and status.attempt_counter > 0 and spec.job_type is not status.job_type:
+        return f"job_type: stays {status.job_type} once the job has run; write the other kind of job under another job_id"
     if status.attempt_counter == 0 or spec.deployment.initial_savepoint_path == status.initial_savepoint_path:
         return None
     if spec.deployment.initial_savepoint_path is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from flink_controller.domain.artifact import Artifact
@@ -34,6 +35,23 @@ class LoadRevision:
     """Read a revision's whole spec."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """Read a run's record."""
+
+    scheduled_at: datetime
+
+
+@dataclass(frozen=True)
+class PruneRuns:
+    """Delete the records of runs beyond what is kept. Harmless twice."""
+
+    succeeded: int
+    """Records kept of runs that succeeded."""
+    other: int
+    """Records kept of all other instants."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +144,15 @@ class ReleaseJar:
 
 
 Preparation: TypeAlias = (
-    StageJar | TriggerCheckpoint | CountFreeSlots | LoadRevision | SearchState | DeleteStaleJars | ReleaseJar
+    StageJar
+    | TriggerCheckpoint
+    | CountFreeSlots
+    | LoadRevision
+    | LoadRun
+    | PruneRuns
+    | SearchState
+    | DeleteStaleJars
+    | ReleaseJar
 )
 """Effects that need no intent: they change no job."""
 Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | CancelApplication | Rescale

@@ -1,12 +1,13 @@
 """The claims that a status makes about its job, recomputed on every pass."""
 
-from flink_controller.domain import acceptance, distrusting, health
+from flink_controller.domain import acceptance, batch, distrusting, health
 from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
-from flink_controller.domain.plan import Draft, bounded, living
+from flink_controller.domain.plan import Draft, bounded, living, living_of
+from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.spec import Rollback, ValidSpec
-from flink_controller.domain.status import AttemptPhase, Condition
+from flink_controller.domain.status import AttemptPhase, Condition, JobType, RunOutcome
 
 FAULTS_LIMIT = 2000
 """Characters of the list of faults in SpecValid; the rest is told by `flinkctl validate`."""
@@ -21,6 +22,9 @@ def assess_inputs(draft: Draft) -> None:
 
 def assess_outcome(draft: Draft) -> None:
     """Recompute what is said of the job, once it is known what is done about it."""
+    if draft.status.job_type is JobType.BATCH:
+        _set(draft, "Scheduled", *batch.scheduled_condition(draft))
+        _last_run(draft)
     _job_running(draft)
     _checkpoint_healthy(draft)
     _revision_healthy(draft)
@@ -99,8 +103,24 @@ def _cluster_reachable(draft: Draft) -> None:
             draft.event("ClusterReachable", f"cluster {cluster.name} answers again")
 
 
+def _last_run(draft: Draft) -> None:
+    last = draft.status.runs.last
+    if last is None:
+        _set(draft, "LastRunSucceeded", "Unknown", "NoRun", "no run has ended yet")
+        return
+    status = "True" if last.outcome is RunOutcome.SUCCEEDED else "False"
+    _set(
+        draft,
+        "LastRunSucceeded",
+        status,
+        last.reason,
+        bounded(f"{iso(last.scheduled_at)} {last.outcome} {last.message}".strip()),
+    )
+
+
 def _job_running(draft: Draft) -> None:
-    attempt = living(draft.status)
+    # Of a batch job: its newest run.
+    attempt = next(iter(reversed(living_of(draft.status))), None)
     if isinstance(draft.facts.observation.flink, FlinkUnreachable):
         _set(draft, "JobRunning", "Unknown", "ClusterUnreachable", "Flink does not answer")
     elif attempt is None:
@@ -172,6 +192,7 @@ def _stalled(draft: Draft) -> None:
         "RevisionMissing",
         "ClusterUnknown",
         "ClusterMalformed",
+        "ClockBehind",
     }:
         _set(draft, "Stalled", "True", waiting[0], waiting[1])
     else:
@@ -182,7 +203,7 @@ def _ready(draft: Draft) -> None:
     state, status = lifecycle(draft.status), draft.status
     attempt = living(status)
     is_up = attempt is not None and attempt.settled_at is not None and status.operation is None
-    is_ready = state in {Lifecycle.STABLE, Lifecycle.ROLLED_BACK} and is_up
+    is_ready = state in {Lifecycle.STABLE, Lifecycle.ROLLED_BACK} and (is_up or status.job_type is JobType.BATCH)
     reason, message = _explain(draft, state)
     unreachable = isinstance(draft.facts.observation.flink, FlinkUnreachable)
     _set(

@@ -1,6 +1,8 @@
 """What can go wrong, split by the one question a caller has: does a retry help?
 
 ControllerError
+├── RunTakenError             the instant has a run on record already; plan without it
+├── QuotaExceededError        the namespace may start no further run now
 ├── TransientError            a retry may help
 │   ├── LeaseTakenError       somebody else is looking at the job; come back later
 │   ├── StaleWriteError       the status moved on since it was read; look again
@@ -31,6 +33,18 @@ class LeaseTakenError(TransientError):
 
 class StaleWriteError(TransientError):
     """The status changed, or the lease was lost, since it was read; nothing was written."""
+
+
+class RunTakenError(ControllerError):
+    """A run was to be recorded as new, and its instant has a record; nothing was written."""
+
+    def __init__(self, job_id: str, scheduled_at: datetime) -> None:
+        super().__init__(f"{job_id} has a run of {scheduled_at.isoformat()} on record")
+        self.scheduled_at = scheduled_at
+
+
+class QuotaExceededError(ControllerError):
+    """The namespace has as many active runs as it may have; nothing was written."""
 
 
 class Delivery(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.spec import hash_item
-from flink_controller.domain.status import JobStatus
+from flink_controller.domain.status import JobStatus, JobType
 
 
 class Goal(StrEnum):
@@ -89,6 +89,14 @@ def judge(goal: Goal, item: Mapping[str, Any] | None, status: JobStatus | None) 
             return _up(goal, state, status)
 
 
+def _batch(goal: Goal, state: Lifecycle, status: JobStatus) -> Progress:
+    """A batch job is stable between its runs, and running while one is."""
+    found = status.condition("JobRunning")
+    if goal is Goal.RUNNING:
+        return Reached("a run is active") if found is not None and found.status == "True" else NotYet(told(status))
+    return Reached("the job is scheduled") if state is Lifecycle.STABLE else NotYet(told(status))
+
+
 def told(status: JobStatus) -> str:
     """Say where a job is and why, in one line."""
     reason = explained(status)
@@ -132,6 +140,8 @@ def _up(goal: Goal, state: Lifecycle, status: JobStatus) -> Progress:
         )
     if state is Lifecycle.COMPLETED:
         return Missed("the job has completed")
+    if status.job_type is JobType.BATCH:
+        return _batch(goal, state, status)
     desired, running = status.desired, status.running
     is_current = desired is not None and running is not None and desired.number == running.number
     if goal is Goal.RUNNING:

@@ -5,7 +5,7 @@ absent in the same life of the JobManager; or burned; or a new life plus quarant
 """
 
 from flink_controller.domain.observation import JobSeen, NotSent
-from flink_controller.domain.plan import Draft
+from flink_controller.domain.plan import Draft, living_of
 from flink_controller.domain.status import Attempt, AttemptPhase, EndState
 
 BURN_JOB_NAME = "flinkctl-burn"
@@ -16,22 +16,20 @@ def learn(draft: Draft) -> None:
     _learn_of_lane(draft)
     with draft.second_lane():
         _learn_of_lane(draft)
+    for run in draft.status.runs.active:
+        with draft.lane_of(run):
+            _learn_of_lane(draft)
     if draft.seen is None:
         return
-    alive = [attempt for attempt in (draft.status.attempt, _second(draft)) if attempt is not None and not attempt.is_dead]
-    if all(draft.job(attempt.flink_job_id) is not None for attempt in alive):
+    if all(draft.job(attempt.flink_job_id) is not None for attempt in living_of(draft.status)):
         draft.set(quarantine=None)
-
-
-def _second(draft: Draft) -> Attempt | None:
-    return None if draft.status.second is None else draft.status.second.attempt
 
 
 def _learn_of_lane(draft: Draft) -> None:
     attempt = draft.attempt
     if attempt is None or attempt.is_dead:
         return
-    if attempt.phase is AttemptPhase.SUBMITTING and isinstance(draft.facts.findings.answer, NotSent):
+    if attempt.phase is AttemptPhase.SUBMITTING and isinstance(draft.answer, NotSent):
         draft.set_attempt(is_unsent=True)
     if draft.seen is None:
         return
@@ -95,7 +93,10 @@ def _absent(draft: Draft, attempt: Attempt, incarnation: str) -> None:
     quarantine = draft.status.quarantine
     wait = draft.facts.policy.quarantine(cluster.heartbeat_timeout_s)
     is_over = quarantine is not None and quarantine.incarnation == incarnation and draft.now >= quarantine.since + wait
-    if is_over:
+    # A lane beside it may have submitted since; and with high availability only a job that was seen is waited out.
+    is_older = quarantine is not None and attempt.submitted_at <= quarantine.since
+    is_waited_out = not cluster.high_availability or attempt.phase is AttemptPhase.LIVE
+    if is_over and is_older and is_waited_out:
         die(draft, EndState.LOST)
         return
     same_life = incarnation == attempt.incarnation and not cluster.high_availability

@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
-from flink_controller.domain.plan import living, target_of, wants_running
-from flink_controller.domain.status import AttemptPhase, DesiredState, JobStatus, StatusSummary
+from flink_controller.domain.plan import living, living_of, target_of, wants_running
+from flink_controller.domain.status import AttemptPhase, DesiredState, JobStatus, JobType, StatusSummary
 from flink_controller.domain.trust import DISTRUST_REASONS
 
 
@@ -43,17 +43,21 @@ _REFUSALS = frozenset(
 """Verdicts on an artifact that say FAILED while nothing was ever submitted; every other wait says WAITING."""
 
 
+_HOLDING = frozenset({"QuotaExceeded", "Quarantine", "ClockBehind"})
+"""Waits that keep a batch job from its next run."""
+
+
 def lifecycle(status: JobStatus) -> Lifecycle:
     """Derive the lifecycle of a status."""
-    alive = living(status)
+    alive = next(iter(living_of(status)), None)
     match status.desired_state:
         case DesiredState.DELETED | DesiredState.ABANDONED:
-            is_gone = alive is None or status.halt_reason == "Abandoned"
+            is_gone = (alive is None and not status.runs.active) or status.halt_reason == "Abandoned"
             return Lifecycle.DELETED if is_gone and _is_at_rest(status) else Lifecycle.DELETING
         case DesiredState.SUSPENDED:
             if status.is_completed:
                 return Lifecycle.COMPLETED
-            return Lifecycle.SUSPENDED if alive is None else Lifecycle.SUSPENDING
+            return Lifecycle.SUSPENDED if alive is None and not status.runs.active else Lifecycle.SUSPENDING
         case DesiredState.RUNNING:
             return _running(status)
 
@@ -73,6 +77,8 @@ def _running(status: JobStatus) -> Lifecycle:
         return Lifecycle.FAILED
     if status.desired is None:
         return _before_first(status)
+    if status.job_type is JobType.BATCH:
+        return _batch(status)
     attempt, target = status.attempt, target_of(status)
     is_back = status.refused is not None and status.refused.number == status.desired.number
     if attempt is None:
@@ -91,6 +97,15 @@ def _running(status: JobStatus) -> Lifecycle:
     if status.stable is not None and target is not None and status.stable.number != target.number:
         return Lifecycle.UPGRADING
     return Lifecycle.DEPLOYING
+
+
+def _batch(status: JobStatus) -> Lifecycle:
+    """Between runs a batch job is STABLE; what it waits for before it could ever run is told."""
+    if status.waiting is not None and (status.waiting[0] in _HOLDING or not status.runs.started):
+        return _before_first(status)
+    if status.runs.active and all(run.attempt.phase is AttemptPhase.SUBMITTING for run in status.runs.active):
+        return Lifecycle.DEPLOYING
+    return Lifecycle.STABLE
 
 
 def _before_first(status: JobStatus) -> Lifecycle:
@@ -112,9 +127,11 @@ def summarise(status: JobStatus) -> StatusSummary:
     return StatusSummary(
         job_id=status.job_id,
         job_type=status.job_type,
-        cluster=alive.cluster if alive is not None else status.cluster,
+        cluster=next((found.cluster for found in living_of(status)), status.cluster),
         lifecycle=lifecycle(status).value,
         flink_job_id=None if attempt is None else attempt.flink_job_id,
+        run_ids=tuple(run.attempt.flink_job_id for run in status.runs.active),
+        live_run_ids=tuple(run.attempt.flink_job_id for run in status.runs.active if run.attempt.phase is AttemptPhase.LIVE),
         is_expected_live=alive is not None and alive.phase is AttemptPhase.LIVE and wants_running(status),
         is_flagged_unreachable=reachable is not None and reachable.status == "False",
         observed_spec_hash=status.observed_spec_hash,

@@ -234,6 +234,10 @@ class FlinkSeen:
     """Of the current attempt, while its job is not listed or its id is being used up; None when not known."""
     second_application: ApplicationSeen | None = None
     """Of the second lane's attempt."""
+    run_causes: Mapping[str, str | None] = field(default_factory=dict)
+    """Why attempts of runs failed, by Flink job id."""
+    run_applications: Mapping[str, ApplicationSeen | None] = field(default_factory=dict)
+    """Of attempts of runs, by Flink job id."""
     vertices: tuple[Vertex, ...] | None = None
     """Of the current attempt, while it is being rescaled; None when not asked for or not known."""
 

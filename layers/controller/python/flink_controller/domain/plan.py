@@ -17,14 +17,17 @@ from flink_controller.domain.observation import (
     StorageUnreadable,
     StoredState,
 )
+from flink_controller.domain.run_arguments import rendered
 from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec
 from flink_controller.domain.status import (
+    ActiveRun,
     Attempt,
     DesiredState,
     Event,
     JobStatus,
     Revision,
     RevisionRef,
+    Run,
     StagedJar,
 )
 
@@ -42,6 +45,8 @@ class Policy:
     submit_timeout: timedelta = timedelta(seconds=120)
     function_timeout: timedelta = timedelta(seconds=60)
     quarantine_margin: timedelta = timedelta(seconds=10)
+    active_runs: int = 100
+    """Runs of one namespace that may be active at a time."""
 
     def quarantine(self, heartbeat_timeout_s: float) -> timedelta:
         """How long an orphan may live, or a late submit be under way, after a JobManager was lost."""
@@ -72,6 +77,15 @@ class Findings:
     """Jobs that were asked for a checkpoint."""
     answer: Answer | None = None
     """To the last effect."""
+    answer_to: str | None = None
+    """Flink job id that the last effect was about."""
+    runs: dict[datetime, Run | None] = field(default_factory=dict)
+    """Records of runs that were read."""
+    runs_taken: frozenset[datetime] = frozenset()
+    """Instants that have a record already, found when a run was to be recorded as new."""
+    is_quota_used_up: bool = False
+    """Whether the namespace may start no further run now."""
+    has_pruned_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,12 @@ class Plan:
     events: tuple[Event, ...] = ()
     revisions: tuple[Revision, ...] = ()
     jar: StagedJar | None = None
+    started_runs: tuple[Run, ...] = ()
+    """Runs that are new: each takes a place of the namespace's quota, and must not be on record."""
+    runs: tuple[Run, ...] = ()
+    """Other records of runs."""
+    ended_runs: int = 0
+    """Places of the quota that are given back."""
     action: Action | None = None
     next_look: datetime | None = None
 
@@ -107,9 +127,14 @@ class Draft:
         self.events: list[Event] = []
         self.revisions: list[Revision] = []
         self.jar: StagedJar | None = None
+        self.started_runs: list[Run] = []
+        self.runs: dict[datetime, Run] = {}
+        self.ended_runs = 0
         self.look_at: datetime | None = None
         self.is_on_second_lane = False
         """Which lane `attempt`, `set_attempt` and `checkpoints` speak of."""
+        self.run_at: datetime | None = None
+        """Scheduled instant of the run whose lane they speak of."""
 
     @property
     def now(self) -> datetime:
@@ -133,14 +158,30 @@ class Draft:
     @property
     def attempt(self) -> Attempt | None:
         """The attempt of the lane at hand."""
+        if self.run_at is not None:
+            return None if self.run is None else self.run.attempt
         if self.is_on_second_lane:
             return None if self.status.second is None else self.status.second.attempt
         return self.status.attempt
 
     @property
+    def run(self) -> ActiveRun | None:
+        """The run whose lane is at hand."""
+        return next((run for run in self.status.runs.active if run.scheduled_at == self.run_at), None)
+
+    @property
+    def answer(self) -> Answer | None:
+        """What Flink answered to the last effect, if that was about the lane at hand."""
+        findings = self.facts.findings
+        is_ours = findings.answer_to is None or (
+            self.attempt is not None and self.attempt.flink_job_id == findings.answer_to
+        )
+        return findings.answer if is_ours else None
+
+    @property
     def checkpoints(self) -> Checkpoints | None:
         """What was read of the checkpoints of the lane's attempt."""
-        if self.seen is None:
+        if self.seen is None or self.run_at is not None:
             return None
         return self.seen.second_checkpoints if self.is_on_second_lane else self.seen.checkpoints
 
@@ -149,6 +190,8 @@ class Draft:
         """What was seen of the main() of the lane's attempt, where it runs by itself."""
         if self.seen is None:
             return None
+        if self.run is not None:
+            return self.seen.run_applications.get(self.run.attempt.flink_job_id)
         return self.seen.second_application if self.is_on_second_lane else self.seen.application
 
     @property
@@ -156,17 +199,40 @@ class Draft:
         """Why the lane's attempt failed, if that was read."""
         if self.seen is None:
             return None
+        if self.run is not None:
+            return self.seen.run_causes.get(self.run.attempt.flink_job_id)
         return self.seen.second_root_cause if self.is_on_second_lane else self.seen.root_cause
 
     def set_attempt(self, **changes: Any) -> None:
         """Change fields of the attempt of the lane at hand."""
         assert self.attempt is not None
         changed = self.attempt.model_copy(update=changes)
-        if self.is_on_second_lane:
+        if self.run_at is not None:
+            self.set_run(attempt=changed)
+        elif self.is_on_second_lane:
             assert self.status.second is not None
             self.set(second=self.status.second.model_copy(update={"attempt": changed}))
         else:
             self.set(attempt=changed)
+
+    def set_runs(self, **changes: Any) -> None:
+        """Change what is kept of the runs."""
+        self.set(runs=self.status.runs.model_copy(update=changes))
+
+    def set_run(self, **changes: Any) -> None:
+        """Change fields of the run whose lane is at hand."""
+        assert self.run is not None
+        changed = self.run.model_copy(update=changes)
+        self.set_runs(active=tuple(changed if run.scheduled_at == self.run_at else run for run in self.status.runs.active))
+
+    @contextmanager
+    def lane_of(self, run: ActiveRun) -> Iterator[None]:
+        """Speak of a run's lane for a while."""
+        self.run_at = run.scheduled_at
+        try:
+            yield
+        finally:
+            self.run_at = None
 
     @contextmanager
     def second_lane(self) -> Iterator[None]:
@@ -223,6 +289,24 @@ class Draft:
 
     def spec_of(self, revision: RevisionRef) -> JobSpec | None:
         """Give a revision's spec: the item's own when it is the one accepted last, or as loaded; None: load it."""
+        spec = self._spec_of(revision)
+        if spec is None or self.run is None:
+            return spec
+        return rendered(spec, self.run, self.run_args)
+
+    @property
+    def run_args(self) -> tuple[str, ...]:
+        """Arguments of the run at hand alone: of the wish if it stands in the item still, else as recorded."""
+        run, view = self.run, self.facts.spec
+        if run is None or run.nonce is None:
+            return ()
+        wish = view.spec.batch_config.run_now if isinstance(view, ValidSpec) else None
+        if wish is not None and wish.nonce == run.nonce:
+            return wish.args
+        known = self.facts.findings.runs.get(run.scheduled_at)
+        return () if known is None else known.args
+
+    def _spec_of(self, revision: RevisionRef) -> JobSpec | None:
         view = self.facts.spec
         if isinstance(view, ValidSpec) and view.revision_hash == revision.spec_hash:
             return view.spec
@@ -239,6 +323,9 @@ class Draft:
             events=tuple(self.events),
             revisions=tuple(self.revisions),
             jar=self.jar,
+            started_runs=tuple(self.started_runs),
+            runs=tuple(self.runs.values()),
+            ended_runs=self.ended_runs,
             action=action,
             next_look=self.look_at,
         )
@@ -299,6 +386,15 @@ def _shortened(status: JobStatus, length: int) -> JobStatus:
             else second.model_copy(update={"attempt": with_cuts(second.attempt, "refusal", "root_cause")}),
             "operation": with_cuts(status.operation, "last_failure"),
             "last_event": with_cuts(status.last_event, "message"),
+            "runs": status.runs.model_copy(
+                update={
+                    "last": with_cuts(status.runs.last, "message"),
+                    "active": tuple(
+                        run.model_copy(update={"attempt": with_cuts(run.attempt, "refusal", "root_cause")})
+                        for run in status.runs.active
+                    ),
+                }
+            ),
         }
     )
 
@@ -306,6 +402,18 @@ def _shortened(status: JobStatus, length: int) -> JobStatus:
 def living(status: JobStatus) -> Attempt | None:
     """Give the attempt that is not known to be dead."""
     return status.attempt if status.attempt is not None and not status.attempt.is_dead else None
+
+
+def attempts_of(status: JobStatus) -> tuple[Attempt, ...]:
+    """Give the attempt of every lane."""
+    second = None if status.second is None else status.second.attempt
+    main = tuple(attempt for attempt in (status.attempt, second) if attempt is not None)
+    return (*main, *(run.attempt for run in status.runs.active))
+
+
+def living_of(status: JobStatus) -> tuple[Attempt, ...]:
+    """Give the attempts, of whatever lane, that are not known to be dead."""
+    return tuple(attempt for attempt in attempts_of(status) if not attempt.is_dead)
 
 
 def with_findings(facts: Facts, **changes: Any) -> Facts:

@@ -8,7 +8,17 @@ what happened from the recorded intent and the cluster's list.
 
 from datetime import timedelta
 
-from flink_controller.domain import acceptance, blue_green, conditions, intents, learning, quarantine, running, submitting
+from flink_controller.domain import (
+    acceptance,
+    batch,
+    blue_green,
+    conditions,
+    intents,
+    learning,
+    quarantine,
+    running,
+    submitting,
+)
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -21,12 +31,13 @@ from flink_controller.domain.observation import (
     FlinkUnreachable,
     JobSeen,
 )
-from flink_controller.domain.plan import Draft, Facts, Plan, living
+from flink_controller.domain.plan import Draft, Facts, Plan, attempts_of, living, living_of
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
     DesiredState,
     JobStatus,
+    JobType,
     OperationKind,
 )
 
@@ -48,6 +59,8 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     acceptance.accept(draft)
     learning.learn(draft)
     action = _step(draft)
+    if draft.status.job_type is JobType.BATCH:
+        batch.settle(draft)
     conditions.assess_outcome(draft)
     return draft.finish(action)
 
@@ -80,12 +93,17 @@ def _step(draft: Draft) -> Action | None:
         if not job.state.is_terminal:
             return _cancel_leftover(draft, job)
     draft.set(leftover=None)
+    return batch.step(draft) if draft.status.job_type is JobType.BATCH else _stream(draft, observation.cluster)
+
+
+def _stream(draft: Draft, cluster: Cluster) -> Action | None:
+    """Take the step of a streaming job on a cluster that answered."""
     if draft.status.second is not None:
         step = blue_green.step(draft)
         if not isinstance(step, GoOn):
             return step
     attempt = living(draft.status)
-    return submitting.at_rest(draft) if attempt is None else _with_attempt(draft, attempt, observation.cluster)
+    return submitting.at_rest(draft) if attempt is None else _with_attempt(draft, attempt, cluster)
 
 
 def _say_paused(draft: Draft) -> None:
@@ -120,7 +138,7 @@ def _with_attempt(draft: Draft, attempt: Attempt, cluster: Cluster) -> Action | 
 
 
 def _without_cluster(draft: Draft) -> Action | None:
-    attempt, fault = living(draft.status), draft.facts.observation.cluster_fault
+    attempt, fault = next(iter(living_of(draft.status)), None), draft.facts.observation.cluster_fault
     if fault is not None:
         draft.wait("ClusterMalformed", fault, draft.now + intents.BLOCKED_LOOK)
         return None
@@ -138,7 +156,7 @@ def _without_cluster(draft: Draft) -> Action | None:
 
 def _abandon(draft: Draft) -> Action | None:
     """End a delete that cannot end. The attempt stays what it is: forgetting an id does not make it dead."""
-    attempt = living(draft.status)
+    attempt = next(iter(living_of(draft.status)), None)
     if attempt is not None and draft.status.halt_reason != "Abandoned":
         draft.set(halted=f"abandoned while {attempt.flink_job_id} was not known to be dead", halt_reason="Abandoned")
         draft.event("Abandoned", f"{attempt.flink_job_id} may still run on {attempt.cluster}", warning=True)
@@ -149,9 +167,7 @@ def _strays(draft: Draft) -> list[tuple[int, JobSeen]]:
     """Our jobs on the cluster that are not the current attempt, by number."""
     assert draft.seen is not None
     job_tag = tag(draft.facts.policy.controller_id, draft.facts.job_id)
-    second = draft.status.second
-    lanes = (draft.status.attempt, None if second is None else second.attempt)
-    named = {attempt.flink_job_id for attempt in lanes if attempt is not None}
+    named = {attempt.flink_job_id for attempt in attempts_of(draft.status)}
     found = []
     for job in draft.seen.jobs.values():
         number = attempt_number(job_tag, job.flink_job_id)

@@ -10,6 +10,7 @@ from typing import Any
 from flink_controller.domain.artifact import Value
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.plan import living
+from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.spec import ValidSpec, read_spec
 from flink_controller.domain.status import (
     Condition,
@@ -17,6 +18,8 @@ from flink_controller.domain.status import (
     JobStatus,
     JobType,
     Revision,
+    Run,
+    RunOutcome,
     Savepoint,
 )
 
@@ -83,6 +86,25 @@ class JobReport(Value):
     """None while nothing is recorded."""
 
 
+class RunEntry(Value):
+    """A scheduled instant as `flinkctl runs` shows it."""
+
+    scheduled_at: datetime
+    until: datetime | None = None
+    """Last of the instants that this entry stands for, when many in a row were not started for one reason."""
+    outcome: str
+    """Running, Succeeded, Failed, Expired, Cancelled, Skipped, Missed or Lost."""
+    reason: str = ""
+    message: str = ""
+    revision: int | None = None
+    attempt: int | None = None
+    flink_job_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: float | None = None
+    manual: bool = False
+
+
 class HistoryEntry(Value):
     """A revision as `flinkctl history` shows it."""
 
@@ -119,7 +141,7 @@ def report(status: JobStatus) -> JobReport:
         artifact=_artifact(status),
         savepoint=_savepoint(status, state),
         conditions=status.conditions,
-        runs=None if status.job_type is JobType.STREAM else RunsReport(next_at=status.due[1] if status.due else None),
+        runs=None if status.job_type is JobType.STREAM else _runs(status),
         updated_at=status.updated_at,
     )
 
@@ -160,8 +182,39 @@ def history(status: JobStatus | None, revisions: Sequence[Revision]) -> tuple[Hi
     )
 
 
+def run_entries(runs: Sequence[Run]) -> tuple[RunEntry, ...]:
+    """Tell what became of each scheduled instant, oldest first."""
+    return tuple(
+        RunEntry(
+            **run.model_dump(exclude={"args", "is_manual"}),
+            manual=run.is_manual,
+            duration_seconds=None
+            if run.started_at is None or run.ended_at is None
+            else (run.ended_at - run.started_at).total_seconds(),
+        )
+        for run in runs
+    )
+
+
+def surplus(runs: Sequence[Run], *, succeeded: int, other: int) -> list[Run]:
+    """Find the records of ended runs beyond what is kept, given all of them from old to new."""
+    ended = [run for run in runs if run.outcome is not RunOutcome.RUNNING]
+    good = [run for run in ended if run.outcome is RunOutcome.SUCCEEDED]
+    bad = [run for run in ended if run.outcome is not RunOutcome.SUCCEEDED]
+    return [*good[: max(len(good) - succeeded, 0)], *bad[: max(len(bad) - other, 0)]]
+
+
+def _runs(status: JobStatus) -> RunsReport:
+    runs = status.runs
+    return RunsReport(started=runs.started, active=tuple(iso(run.scheduled_at) for run in runs.active), next_at=runs.next_at)
+
+
 def _flink(status: JobStatus) -> FlinkReport:
     attempt, reachable = status.attempt, status.condition("ClusterReachable")
+    if status.runs.active:
+        attempt = status.runs.active[-1].attempt
+    elif status.runs.last is not None:
+        return FlinkReport(job_id=status.runs.last.flink_job_id)
     if attempt is None:
         return FlinkReport()
     is_away = not attempt.is_dead and reachable is not None and reachable.status == "False"

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -27,6 +28,7 @@ from flink_controller.domain import program
 from flink_controller.domain.artifact import ArtifactType, parse_digest
 from flink_controller.domain.change import SpecChange
 from flink_controller.domain.names import NAME, JobName, namespace_of_key, shown
+from flink_controller.domain.schedule import parse_expression, parse_zone
 from flink_controller.domain.status import DesiredState, JobType
 
 MAX_SPEC_BYTES = 64 * 1024
@@ -260,33 +262,85 @@ class Monitoring(_Part):
 class RunNow(_Part):
     """A wish for one run outside the schedule."""
 
-    nonce: Nonce | None = spec_field(None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one run.")
-    args: Arguments = spec_field((), change=NONE, treatment=PENDING, doc="Arguments of that run, after the spec's.")
+    nonce: Nonce | None = spec_field(None, change=NONE, doc="A change to a new value asks for one run.")
+    args: Arguments = spec_field((), change=NONE, doc="Arguments of that run, after the spec's.")
+
+
+def _instant(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("write an instant with its offset, such as 2027-01-01T00:00:00Z")
+    return text
+
+
+Instant: TypeAlias = Annotated[ShortText, AfterValidator(_instant)]
 
 
 class BatchConfig(_Part):
     """When a batch job runs and for how long."""
 
-    cron: ShortText | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Five fields, or @daily and its like.")
-    timezone: ShortText = spec_field("UTC", change=IGNORE, treatment=PENDING, doc="IANA time zone of the schedule.")
-    max_runs: Annotated[int, Field(ge=1)] | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Runs in all; null: no limit."
+    cron: ShortText | None = spec_field(
+        None, change=IGNORE, doc="Five fields, or @daily and its like; without it the job runs once per revision."
     )
-    ttl_seconds: Seconds | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="A run that takes longer is stopped."
+    timezone: ShortText = spec_field("UTC", change=IGNORE, doc="IANA time zone of the schedule.")
+    start_at: Instant | None = spec_field(None, change=IGNORE, doc="No instant before this one, ISO 8601 with offset.")
+    end_at: Instant | None = spec_field(None, change=IGNORE, doc="No instant after this one, ISO 8601 with offset.")
+    jitter_seconds: int = spec_field(
+        0, change=IGNORE, ge=0, le=3600, doc="Runs start up to this much later, each job by an amount of its own."
     )
-    cleanup_on_completion: bool = spec_field(False, change=IGNORE, treatment=PENDING, doc="Remove what only a run needed.")
+    max_runs: Annotated[int, Field(ge=1)] | None = spec_field(None, change=IGNORE, doc="Runs in all; null: no limit.")
+    ttl_seconds: Seconds | None = spec_field(None, change=IGNORE, doc="A run that takes longer is stopped.")
+    cleanup_on_completion: bool = spec_field(
+        False, change=IGNORE, doc="Give up the uploaded jar whenever no run is left, rather than keep it for the next."
+    )
     overlap_policy: Literal["forbid", "allow", "replace", "queue_one"] = spec_field(
-        "forbid", change=IGNORE, treatment=PENDING, doc="What a due run does while another is active."
+        "forbid", change=IGNORE, doc="What a due run does while another is active."
     )
     starting_deadline_seconds: Seconds | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="A run that cannot start by then is missed."
+        None, change=IGNORE, doc="A run that cannot start by then is missed."
     )
     missed_run_policy: Literal["skip", "run_latest", "run_all"] = spec_field(
-        "run_latest", change=IGNORE, treatment=PENDING, doc="What follows an outage."
+        "run_latest", change=IGNORE, doc="What follows an outage; run_all makes up for the newest ten."
     )
-    backoff_limit: int = spec_field(0, change=IGNORE, treatment=PENDING, ge=0, le=100, doc="Retries of a failed run.")
-    run_now: RunNow = spec_field(RunNow, change=NONE, treatment=PENDING, doc="What `flinkctl run --now` writes.")
+    backoff_limit: int = spec_field(
+        0,
+        change=IGNORE,
+        ge=0,
+        le=100,
+        doc="Retries of a failed run, deployment.on_failure.backoff_seconds apart and doubled.",
+    )
+    submission_deadline_seconds: Seconds = spec_field(
+        600, change=IGNORE, doc="An attempt that is not seen on Flink by then is given up."
+    )
+    suspend_after_failures: Annotated[int, Field(ge=1)] | None = spec_field(
+        None, change=IGNORE, doc="Runs in a row that may fail before no more is started; null: no limit."
+    )
+    succeeded_runs_kept: int = spec_field(50, change=IGNORE, ge=1, le=1000, doc="Records kept of runs that succeeded.")
+    other_runs_kept: int = spec_field(50, change=IGNORE, ge=1, le=1000, doc="Records kept of all other instants.")
+    run_now: RunNow = spec_field(RunNow, change=NONE, doc="What `flinkctl run --now` writes.")
+
+    @field_validator("cron")
+    @classmethod
+    def _is_an_expression(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_expression(text)
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, text: str) -> str:
+        parse_zone(text)
+        return text
+
+    @property
+    def start(self) -> datetime | None:
+        """`start_at` as a time."""
+        return None if self.start_at is None else datetime.fromisoformat(self.start_at)
+
+    @property
+    def end(self) -> datetime | None:
+        """`end_at` as a time."""
+        return None if self.end_at is None else datetime.fromisoformat(self.end_at)
 
 
 class SavepointRetention(_Part):
@@ -521,8 +575,8 @@ def _disagreements(item: Mapping[str, Any], broken: set[str]) -> Iterator[str]:
     job_id, path, kind = item.get("job_id"), item.get("artifact_path"), item.get("artifact_type")
     if item.get("state") == DesiredState.ABANDONED:
         yield "state: abandoned stands alone with job_id, after a delete that cannot end"
-    if item.get("job_type") == JobType.BATCH:
-        yield "job_type: batch cannot be deployed by this version; only stream can"
+    if item.get("job_type") == JobType.BATCH and _at(item, "deployment.initial_savepoint_path") is not None:
+        yield "deployment.initial_savepoint_path: a run of a batch job starts from nothing"
     if not isinstance(path, str) or "artifact_path" in broken:
         return
     name = JobName.parse(str(job_id)) if "job_id" not in broken else None
@@ -577,9 +631,30 @@ def _part_of(spec: JobSpec, changes: set[SpecChange]) -> dict[str, Any]:
     return {path: value for path, value in found.items() if value is not _ABSENT}
 
 
+_STREAMS_ALONE = (
+    "stream_config.",
+    *(
+        f"deployment.{name}"
+        for name in (
+            "savepoint_path",
+            "upgrade_mode",
+            "allow_non_restored_state",
+            "savepoint_timeout_seconds",
+            "savepoint_fallback",
+            "rollback.",
+            "on_failure.action",
+            "on_failure.limit",
+            "savepoint_nonce",
+        )
+    ),
+)
+"""What only a job with state, or without an end, can use."""
+
+
 def _pending(item: Mapping[str, Any]) -> Iterator[str]:
+    foreign = _STREAMS_ALONE if item.get("job_type") == JobType.BATCH else ("batch_config.",)
     for path, _, treatment, _ in _FIELDS:
-        if treatment is Treatment.PENDING and _at(item, path) is not None:
+        if (treatment is Treatment.PENDING or path.startswith(foreign)) and _at(item, path) is not None:
             yield path
 
 

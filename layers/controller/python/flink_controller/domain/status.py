@@ -201,6 +201,107 @@ class SecondLane(Value):
     """When it was last asked to end."""
 
 
+class RunOutcome(StrEnum):
+    """What became of a scheduled instant."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    EXPIRED = "Expired"
+    """Past its time to live."""
+    CANCELLED = "Cancelled"
+    SKIPPED = "Skipped"
+    """Not started on purpose: by policy, by a limit, or because the job was suspended."""
+    MISSED = "Missed"
+    """Not started, because it could not be in time."""
+    LOST = "Lost"
+    """Nobody saw its end. It is not run again: it may have done its work."""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether something ran, or may have run."""
+        return self not in {RunOutcome.SKIPPED, RunOutcome.MISSED}
+
+
+class Run(Value):
+    """One scheduled instant of a batch job: the history that people and programs read."""
+
+    scheduled_at: datetime
+    """The instant, in UTC; with the job it is the run's identity."""
+    until: datetime | None = None
+    """Last of the instants that this entry stands for, when many in a row were not started for one reason."""
+    outcome: RunOutcome
+    reason: str = ""
+    message: str = ""
+    revision: int | None = None
+    attempt: int | None = None
+    """Number of its last attempt."""
+    flink_job_id: str | None = None
+    """Of its last attempt."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    is_manual: bool = False
+    """Whether somebody asked for it outside of the schedule."""
+    args: tuple[str, ...] = ()
+    """Arguments of this run alone."""
+
+
+class PendingRun(Value):
+    """An instant that is to be run and has not started."""
+
+    scheduled_at: datetime
+    nonce: str | None = None
+    """Of the wish that asked for it, when it is none of the schedule's."""
+    is_held: bool = False
+    """Whether it waits for its turn; only an instant that does not is late."""
+
+
+class ActiveRun(Value):
+    """A run's lane: it keeps the revision and the limits that it started with."""
+
+    scheduled_at: datetime
+    previous_at: datetime | None = None
+    revision: RevisionRef
+    attempt: Attempt
+    started_at: datetime
+    expires_at: datetime | None = None
+    nonce: str | None = None
+    retries_left: int = 0
+    failures: int = 0
+    backoff_seconds: int = 30
+    submission_deadline_seconds: int = 600
+    retry_at: datetime | None = None
+    """When the next attempt starts, once the last one is dead."""
+    ending: RunOutcome | None = None
+    """As what it is to end, once it was asked to."""
+    ending_reason: str = ""
+    cancel_requested_at: datetime | None = None
+
+
+class Runs(Value):
+    """What a batch job's status keeps of its runs: what is active or undecided; the rest is in the runs' own items."""
+
+    started: int = 0
+    schedule: str = ""
+    """The schedule that `decided_until` speaks of."""
+    decided_until: datetime | None = None
+    """Every instant up to here has its run, or its record of why it has none."""
+    previous_at: datetime | None = None
+    """Instant of the run that started last."""
+    pending: tuple[PendingRun, ...] = ()
+    active: tuple[ActiveRun, ...] = ()
+    closed: str = ""
+    """Why no run is started, as last recorded."""
+    nonce: str | None = None
+    """Of the last wish for a run that was honoured."""
+    served: RevisionRef | None = None
+    """Revision that ran, of a job without a schedule."""
+    failed_in_a_row: int = 0
+    last: Run | None = None
+    """The run that ended last."""
+    next_at: datetime | None = None
+
+
 class Handover(Value):
     """State that the next attempt starts from, resolved once its writer is dead."""
 
@@ -329,6 +430,8 @@ class JobStatus(Value):
     """The last one that was honoured."""
     savepoint_nonce: str | None = None
 
+    runs: Runs = Runs()
+    """Of a batch job."""
     due: tuple[DueKind, datetime] | None = None
     """What a schedule must wake this job for, and when."""
     waiting: tuple[str, str] | None = None
@@ -350,6 +453,10 @@ class StatusSummary(Value):
     cluster: str
     lifecycle: str
     flink_job_id: str | None = None
+    run_ids: tuple[str, ...] = ()
+    """Flink job ids of the active runs."""
+    live_run_ids: tuple[str, ...] = ()
+    """Those of them that should be listed."""
     is_expected_live: bool = False
     """Whether the attempt should be listed and processing."""
     is_flagged_unreachable: bool = False

@@ -25,7 +25,7 @@ from flink_controller.domain.observation import (
     RefusalKind,
     Refused,
 )
-from flink_controller.domain.plan import Draft, bounded, living, target_of, wants_running
+from flink_controller.domain.plan import Draft, attempts_of, bounded, living, target_of, wants_running
 from flink_controller.domain.program import program_of
 from flink_controller.domain.spec import JobSpec, Rollback, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
@@ -80,7 +80,7 @@ def submitting(draft: Draft, *, revision: RevisionRef, is_wanted: bool) -> Actio
 
 def _verdict(draft: Draft, revision: RevisionRef) -> Answer | None:
     """Give what is known against a submit: the answer to it or, where main() runs by itself, how that ended."""
-    answer, application = draft.facts.findings.answer, draft.application
+    answer, application = draft.answer, draft.application
     if application is None:
         return answer
     if not application.is_alive:
@@ -123,7 +123,7 @@ def _burn(draft: Draft, attempt: Attempt) -> Action | None:
 def burning(draft: Draft, attempt: Attempt) -> Action | None:
     """Burn until the id is seen dead."""
     draft.wait("Burning", f"{attempt.flink_job_id} may still start; its id is being used up")
-    answer = draft.facts.findings.answer
+    answer = draft.answer
     if isinstance(answer, Refused) and answer.kind is RefusalKind.DUPLICATE:
         _note_duplicate(draft, attempt)
     if _is_over(draft, attempt):
@@ -307,7 +307,8 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         if living(draft.status) is None:
             draft.look(draft.now)
         return living(draft.status) is not None
-    life = seen.incarnation or (attempt.incarnation if attempt is not None and draft.job(attempt.flink_job_id) else None)
+    listed = (known.incarnation for known in attempts_of(draft.status) if draft.job(known.flink_job_id) is not None)
+    life = seen.incarnation or next(listed, None)
     if life is None:
         draft.wait("ClusterRestarting", "the JobManager restarted during this look", draft.now + timedelta(seconds=1))
         return False

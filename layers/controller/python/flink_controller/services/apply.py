@@ -11,7 +11,9 @@ from flink_controller.domain.actions import (
     DeleteStaleJars,
     Effect,
     LoadRevision,
+    LoadRun,
     Preparation,
+    PruneRuns,
     ReleaseJar,
     Rescale,
     SearchState,
@@ -38,9 +40,8 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
     """
     cluster, findings = facts.observation.cluster, facts.findings
     match action:
-        case LoadRevision(number=number):
-            revision = ports.statuses.revision(facts.job_id, number)
-            return with_findings(facts, revisions={**findings.revisions, number: revision})
+        case LoadRevision() | LoadRun() | PruneRuns():
+            return _on_record(ports, facts, action)
         case TriggerCheckpoint(flink_job_id=job):
             assert cluster is not None
             ports.flink.connect(cluster).checkpoint(job)
@@ -71,6 +72,21 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
         case ReleaseJar(cluster=name, sha256=sha256):
             _release_jar(ports, facts, name, sha256)
             return with_findings(facts, released=findings.released | {sha256})
+        case _:
+            assert_never(action)
+
+
+def _on_record(ports: Ports, facts: Facts, action: LoadRevision | LoadRun | PruneRuns) -> Facts:
+    """Carry out what concerns the job's own records alone."""
+    findings, statuses = facts.findings, ports.statuses
+    match action:
+        case LoadRevision(number=number):
+            return with_findings(facts, revisions={**findings.revisions, number: statuses.revision(facts.job_id, number)})
+        case LoadRun(scheduled_at=at):
+            return with_findings(facts, runs={**findings.runs, at: statuses.run(facts.job_id, at)})
+        case PruneRuns(succeeded=succeeded, other=other):
+            statuses.prune_runs(facts.job_id, succeeded=succeeded, other=other)
+            return with_findings(facts, has_pruned_runs=True)
         case _:
             assert_never(action)
 

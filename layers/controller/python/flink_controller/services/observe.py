@@ -22,7 +22,7 @@ from flink_controller.domain.observation import (
     TriggerStatus,
     Vertex,
 )
-from flink_controller.domain.plan import Policy, living, target_of
+from flink_controller.domain.plan import Policy, living, living_of, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
 from flink_controller.domain.trust import Reaction, RunningDistrust, distrust
@@ -134,6 +134,8 @@ def observe(
 
 def _cluster_name(spec: SpecView, status: JobStatus | None) -> str:
     """Name the cluster of the attempt until what it left behind is settled; then the target's."""
+    if status is not None and status.runs.active:
+        return status.runs.active[0].attempt.cluster
     if status is not None and status.second is not None and not status.second.attempt.is_dead:
         return status.second.attempt.cluster
     if status is not None and status.attempt is not None:
@@ -184,8 +186,10 @@ def _ask(
         seen,
         application=_application(gateway, jobs, status.attempt),
         second_application=_application(gateway, jobs, second),
+        run_applications={run.attempt.flink_job_id: _application(gateway, jobs, run.attempt) for run in status.runs.active},
     )
     seen = _with_details(gateway, seen, status, spec, ports.clock.now())
+    seen = _with_runs(gateway, seen, status)
     return _with_second(gateway, seen, status, spec, ports.clock.now())
 
 
@@ -215,8 +219,7 @@ def _application(gateway: FlinkGateway, jobs: Mapping[str, JobSeen], attempt: At
 
 
 def _living_ids(status: JobStatus) -> list[str]:
-    attempts = (status.attempt, None if status.second is None else status.second.attempt)
-    return [attempt.flink_job_id for attempt in attempts if attempt is not None and not attempt.is_dead]
+    return [attempt.flink_job_id for attempt in living_of(status)]
 
 
 def _ours(gateway: FlinkGateway, job_tag: str) -> dict[str, JobSeen]:
@@ -251,6 +254,17 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
 def _is_stuck(attempt: Attempt, operation: Operation | None) -> bool:
     """Whether a stop failed, and nobody has read yet whether a cancel would leave the job's state behind."""
     return operation is not None and operation.last_failure is not None and attempt.is_checkpointed is None
+
+
+def _with_runs(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus) -> FlinkSeen:
+    failed = [
+        run.attempt.flink_job_id
+        for run in status.runs.active
+        if not run.attempt.is_dead
+        and run.attempt.flink_job_id in seen.jobs
+        and seen.jobs[run.attempt.flink_job_id].state is FlinkState.FAILED
+    ]
+    return replace(seen, run_causes={job: gateway.root_cause(job) for job in failed}) if failed else seen
 
 
 def _with_second(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:

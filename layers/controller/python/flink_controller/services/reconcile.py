@@ -5,18 +5,24 @@ this safe is that every write is conditional on fence and version, that every ef
 that every effect is idempotent by the identity in its intent. Wherever this process dies, the next look finds out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from flink_controller.domain.actions import Effect
-from flink_controller.domain.errors import FlinkUnreachableError, LeaseTakenError, StaleWriteError
+from flink_controller.domain.errors import (
+    FlinkUnreachableError,
+    LeaseTakenError,
+    QuotaExceededError,
+    RunTakenError,
+    StaleWriteError,
+)
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import NoSpec, read_spec
-from flink_controller.domain.status import Event, JobStatus, Revision, StagedJar
+from flink_controller.domain.status import Event, JobStatus, Revision, Run, RunOutcome, StagedJar
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
 from flink_controller.services.gate import Gate
@@ -55,15 +61,31 @@ class _Unrecorded:
     events: dict[int, Event] = field(default_factory=dict)
     revisions: dict[int, Revision] = field(default_factory=dict)
     jar: StagedJar | None = None
+    started_runs: tuple[Run, ...] = ()
+    runs: dict[datetime, Run] = field(default_factory=dict)
+    ended_runs: int = 0
 
     def take(self, made: Plan) -> None:
         self.events.update({event.sequence: event for event in made.events})
         self.revisions.update({revision.number: revision for revision in made.revisions})
         self.jar = made.jar or self.jar
+        self.started_runs += made.started_runs
+        self.runs.update({run.scheduled_at: run for run in made.runs})
+        self.ended_runs += made.ended_runs
 
-    def commit(self, status: JobStatus) -> Commit:
-        done = Commit(status, tuple(self.revisions.values()), tuple(self.events.values()), self.jar)
+    def commit(self, status: JobStatus, quota: int) -> Commit:
+        done = Commit(
+            status,
+            tuple(self.revisions.values()),
+            tuple(self.events.values()),
+            self.jar,
+            self.started_runs,
+            tuple(self.runs.values()),
+            self.ended_runs,
+            quota,
+        )
         self.events, self.revisions, self.jar = {}, {}, None
+        self.started_runs, self.runs, self.ended_runs = (), {}, 0
         return done
 
 
@@ -91,8 +113,21 @@ def reconcile_jobs(ports: Ports, policy: Policy, job_ids: Iterable[str], *, owne
     return late
 
 
-def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> Outcome:
+def _nobody(_run: Run) -> None:
+    """Tell nobody."""
+
+
+def reconcile_job(
+    ports: Ports, policy: Policy, job_id: str, *, owner: str, told: Callable[[Run], None] = _nobody
+) -> Outcome:
     """Look at one job and do what its plan says.
+
+    Args:
+        ports: the world.
+        policy: the installation's numbers.
+        job_id: whom to look at.
+        owner: names this invocation in leases.
+        told: is given each run that has started, ended, or was not started, once that is written.
 
     Raises:
         TransientError: a store or the queue does not answer; the wake-up should be delivered again.
@@ -106,13 +141,13 @@ def reconcile_job(ports: Ports, policy: Policy, job_id: str, *, owner: str) -> O
         ports.follow_ups.send(job_id, min(max(LEASE - left, BUSY_DELAY), max(left, BUSY_DELAY)))
         return Outcome.BUSY
     try:
-        return _look(ports, policy, held, owner=owner)
+        return _look(ports, policy, held, owner=owner, told=told)
     except StaleWriteError:
         ports.follow_ups.send(job_id, BUSY_DELAY)
         return Outcome.OVERTAKEN
 
 
-def _look(ports: Ports, policy: Policy, held: Held, *, owner: str) -> Outcome:
+def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callable[[Run], None]) -> Outcome:
     job_id, recorded = held.job_id, held.status
     spec = read_spec(job_id, ports.specs.read(job_id))
     if recorded is None and isinstance(spec, NoSpec):
@@ -130,21 +165,42 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str) -> Outcome:
         if isinstance(made.action, Effect) and has_acted and gate.pause_now() is not None:
             # Paused since the last effect of this look. What was planned is dropped; planned anew, it is left undone.
             continue
-        status, findings = made.status, replace(facts.findings, answer=None)
+        status, findings = made.status, replace(facts.findings, answer=None, answer_to=None)
         unrecorded.take(made)
         if isinstance(made.action, Effect):
             assert facts.observation.cluster is not None
-            held = _record(ports, held, status, unrecorded)
+            try:
+                held = _record(ports, policy, held, status, unrecorded, told)
+            except (RunTakenError, QuotaExceededError) as refusal:
+                # Nothing was written: planned anew, from what is recorded and with what was found out.
+                status, findings = recorded, _without_run(findings, refusal)
+                continue
             recorded = held.status
             answer = carry_out(ports, policy, facts.observation.cluster, made.action)
-            findings, has_acted = replace(findings, answer=answer), True
+            findings, has_acted = replace(findings, answer=answer, answer_to=made.action.flink_job_id), True
             continue
         wait = None if made.next_look is None else made.next_look - ports.clock.now()
         if wait is None or ports.clock.now() + wait > began + PATIENCE:
             break
         ports.clock.sleep(max(wait, timedelta(0)))
     assert status is not None
-    return _finish(ports, held, status.model_copy(update={"next_look": made.next_look}), recorded, unrecorded, planned_look)
+    return _finish(
+        ports,
+        policy,
+        held,
+        status.model_copy(update={"next_look": made.next_look}),
+        recorded,
+        unrecorded,
+        planned_look,
+        told,
+    )
+
+
+def _without_run(findings: Findings, refusal: RunTakenError | QuotaExceededError) -> Findings:
+    """Take it in that a run could not be recorded as new."""
+    if isinstance(refusal, QuotaExceededError):
+        return replace(findings, is_quota_used_up=True)
+    return replace(findings, runs_taken=findings.runs_taken | {refusal.scheduled_at})
 
 
 def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, status: JobStatus | None) -> tuple[Plan, Facts]:
@@ -161,29 +217,42 @@ def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, statu
     raise AssertionError(f"the plan for {facts.job_id} asks for ever more preparations")
 
 
-def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded) -> Held:
+def _record(
+    ports: Ports, policy: Policy, held: Held, status: JobStatus, unrecorded: _Unrecorded, told: Callable[[Run], None]
+) -> Held:
     """Record an intent. Its effect comes after, never before."""
     stamped = fitted(status.model_copy(update={"updated_at": ports.clock.now()}), STATUS_ROOM_BYTES)
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
-    return ports.statuses.commit(
-        held, unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at})), release=False
-    )
+    commit = unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at}), policy.active_runs)
+    held = ports.statuses.commit(held, commit, release=False)
+    _tell(commit, told)
+    return held
+
+
+def _tell(commit: Commit, told: Callable[[Run], None]) -> None:
+    """Tell starts and ends; another attempt of a run is neither."""
+    for run in (*commit.started_runs, *(run for run in commit.runs if run.outcome is not RunOutcome.RUNNING)):
+        told(run)
 
 
 def _finish(
     ports: Ports,
+    policy: Policy,
     held: Held,
     status: JobStatus,
     recorded: JobStatus | None,
     unrecorded: _Unrecorded,
     planned: datetime | None,
+    told: Callable[[Run], None],
 ) -> Outcome:
     now, status = ports.clock.now(), fitted(status, STATUS_ROOM_BYTES)
     is_unchanged = recorded is not None and status.model_copy(update={"updated_at": recorded.updated_at}) == recorded
     if is_unchanged:
         ports.statuses.release(held)
     else:
-        ports.statuses.commit(held, unrecorded.commit(status.model_copy(update={"updated_at": now})), release=True)
+        commit = unrecorded.commit(status.model_copy(update={"updated_at": now}), policy.active_runs)
+        ports.statuses.commit(held, commit, release=True)
+        _tell(commit, told)
     # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
     if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):
         ports.follow_ups.send(held.job_id, max(status.next_look - now, timedelta(0)))

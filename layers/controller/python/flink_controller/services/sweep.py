@@ -109,7 +109,8 @@ def _alive(listed: dict[str, JobSeen] | None) -> list[JobSeen]:
 def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[str, JobSeen] | None) -> Iterable[str]:
     if listed is None:
         # Each job says so once; from then on its own looks find out when the cluster is back.
-        return [known.job_id for known in summaries if known.is_expected_live and not known.is_flagged_unreachable]
+        live = [known for known in summaries if known.is_expected_live or known.live_run_ids]
+        return [known.job_id for known in live if not known.is_flagged_unreachable]
     ours: dict[str, list[JobSeen]] = defaultdict(list)
     for job in _alive(listed):
         ours[job.flink_job_id[:TAG_DIGITS]].append(job)
@@ -119,7 +120,10 @@ def _disagreeing(policy: Policy, summaries: list[StatusSummary], listed: dict[st
 def _disagrees(policy: Policy, known: StatusSummary, alive: dict[str, list[JobSeen]], listed: dict[str, JobSeen]) -> bool:
     if known.is_flagged_unreachable:
         return True
-    if any(job.flink_job_id != known.flink_job_id for job in alive.get(tag(policy.controller_id, known.job_id), [])):
+    named = {known.flink_job_id, *known.run_ids}
+    if any(job.flink_job_id not in named for job in alive.get(tag(policy.controller_id, known.job_id), [])):
+        return True
+    if any(run not in listed or listed[run].state.is_terminal for run in known.live_run_ids):
         return True
     job = None if known.flink_job_id is None else listed.get(known.flink_job_id)
     is_live = job is not None and not job.state.is_terminal

@@ -108,6 +108,7 @@ class Start:
     is_restart: bool
     """Whether Flink restarted it by itself, under the same id."""
     incarnation: str
+    args: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -778,7 +779,9 @@ class FlinkTwin:
 
     def _record_start(self, job: _Job, *, is_restart: bool) -> None:
         job.has_started = True
-        start = Start(self._time, job.id, job.jar.sha256, job.restored_from, job.base, is_restart, self._incarnation)
+        start = Start(
+            self._time, job.id, job.jar.sha256, job.restored_from, job.base, is_restart, self._incarnation, job.submit.args
+        )
         self._history.append(start)
 
     def _schedule(self, job: _Job) -> None:

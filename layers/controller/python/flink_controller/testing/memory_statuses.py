@@ -5,9 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError
+from flink_controller.domain.errors import (
+    ControllerError,
+    LeaseTakenError,
+    QuotaExceededError,
+    RunTakenError,
+    StaleWriteError,
+)
 from flink_controller.domain.lifecycle import summarise
-from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, StagedJar, StatusSummary
+from flink_controller.domain.names import JobName
+from flink_controller.domain.report import surplus
+from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, Run, StagedJar, StatusSummary
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from flink_controller.testing.parsed import parsed
 
@@ -33,6 +41,8 @@ class _Tables:
     records: dict[str, _Record] = field(default_factory=dict)
     revisions: dict[str, dict[int, str]] = field(default_factory=dict)
     events: dict[str, dict[int, str]] = field(default_factory=dict)
+    runs: dict[str, dict[datetime, str]] = field(default_factory=dict)
+    active_runs: dict[str, int] = field(default_factory=dict)
     jars: dict[tuple[str, str], str] = field(default_factory=dict)
     jar_users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
@@ -73,6 +83,7 @@ class MemoryStatuses:
         record = self._tables.records.get(held.job_id, _Record())
         if (record.fence, record.version) != (held.fence, held.version):
             raise StaleWriteError(f"the status of {held.job_id} moved on since it was read")
+        self._demand_room(held.job_id, commit)
         self.writes += 1
         record = replace(
             record,
@@ -115,6 +126,26 @@ class MemoryStatuses:
         documents = self._tables.events.get(job_id, {})
         newest = sorted(documents)[-limit:] if limit > 0 else []
         return [parsed(Event, documents[sequence]) for sequence in newest]
+
+    def run(self, job_id: str, scheduled_at: datetime) -> Run | None:
+        """Read a run's record."""
+        self.reads += 1
+        document = self._tables.runs.get(job_id, {}).get(scheduled_at)
+        return None if document is None else parsed(Run, document)
+
+    def runs(self, job_id: str, limit: int = 100) -> list[Run]:
+        """Read the newest records of runs, oldest first."""
+        self.reads += 1
+        documents = self._tables.runs.get(job_id, {})
+        newest = sorted(documents)[-limit:] if limit > 0 else []
+        return [parsed(Run, documents[at]) for at in newest]
+
+    def prune_runs(self, job_id: str, *, succeeded: int, other: int) -> int:
+        """Delete the oldest records beyond what is kept."""
+        gone = surplus(self.runs(job_id, 100_000), succeeded=succeeded, other=other)
+        for run in gone:
+            del self._tables.runs[job_id][run.scheduled_at]
+        return len(gone)
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index, as old as `hold_indexes` made it."""
@@ -176,7 +207,22 @@ class MemoryStatuses:
             raise TypeError("not a backup of this twin")
         self._tables = copy.deepcopy(backup)
 
+    def _demand_room(self, job_id: str, commit: Commit) -> None:
+        taken = self._tables.runs.get(job_id, {})
+        for run in commit.started_runs:
+            if run.scheduled_at in taken:
+                raise RunTakenError(job_id, run.scheduled_at)
+        more = len(commit.started_runs) - commit.ended_runs
+        if more > 0 and self._tables.active_runs.get(JobName.parse(job_id).namespace, 0) + more > commit.quota:
+            raise QuotaExceededError(f"the namespace of {job_id} has {commit.quota} active runs")
+
     def _store_items(self, job_id: str, commit: Commit) -> None:
+        for run in (*commit.started_runs, *commit.runs):
+            self._tables.runs.setdefault(job_id, {})[run.scheduled_at] = run.model_dump_json()
+        more = len(commit.started_runs) - commit.ended_runs
+        if more:
+            namespace = JobName.parse(job_id).namespace
+            self._tables.active_runs[namespace] = self._tables.active_runs.get(namespace, 0) + more
         for revision in commit.revisions:
             self._tables.revisions.setdefault(job_id, {})[revision.number] = revision.model_dump_json()
         for event in commit.events:
