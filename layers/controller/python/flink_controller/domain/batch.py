@@ -42,6 +42,8 @@ CLOCK_BEHIND: Final = timedelta(hours=1)
 """A clock this far behind what was decided already is wrong; less is the usual difference between two clocks."""
 WATCHED: Final = timedelta(minutes=2)
 """How long a run is polled; the tick of the fleet notices the end of longer ones within a minute."""
+SOON: Final = timedelta(minutes=15)
+"""An end that comes within the queue's longest delay is looked for to the second."""
 MAX_BACKOFF: Final = timedelta(hours=1)
 TIMES_OUT: Final = "TimeToLive"
 
@@ -94,8 +96,12 @@ def settle(draft: Draft) -> None:
             due.append((next_at + _jitter(draft, config), DueKind.LAUNCH))
     elif draft.status.due is not None and draft.status.due[0] is DueKind.LAUNCH and is_on:
         due.append((draft.status.due[1], DueKind.LAUNCH))
-    at, kind = min(due, default=(None, DueKind.LAUNCH))
-    draft.set(due=None if at is None else (kind, at))
+    for at in expiries:
+        # The tick finds it too, up to a minute later.
+        if at - draft.now <= SOON:
+            draft.look(max(at, draft.now))
+    first = min(due, default=None)
+    draft.set(due=None if first is None else (first[1], first[0]))
 
 
 def closed(draft: Draft) -> str:
@@ -159,7 +165,6 @@ def _is_used_up(draft: Draft, config: BatchConfig) -> bool:
 def _take_due(draft: Draft, spec: JobSpec, revision: RevisionRef) -> None:
     """Decide on every instant that has come, and on every wish."""
     config, runs, why = spec.batch_config, draft.status.runs, closed(draft)
-    why = why or runs.closed
     if runs.schedule != _key(config):
         # What another schedule would have asked for in the past is nobody's wish.
         draft.set_runs(schedule=_key(config), decided_until=draft.now)
@@ -170,9 +175,13 @@ def _take_due(draft: Draft, spec: JobSpec, revision: RevisionRef) -> None:
             draft.now + intents.BLOCKED_LOOK,
         )
         return
-    fresh = [PendingRun(scheduled_at=at) for at in _due(draft, config, why)]
+    if runs.closed == "Deleted" and not why:
+        # Written again: a job without a schedule runs once more.
+        draft.set_runs(served=None)
+    # What was due while nothing could start is not made up for; what is asked for now is another matter.
+    fresh = [PendingRun(scheduled_at=at) for at in _due(draft, config, why or runs.closed)]
     fresh += _wishes(draft, config, revision)
-    draft.set_runs(closed=closed(draft))
+    draft.set_runs(closed=why)
     if _is_used_up(draft, config):
         why = why or "MaxRuns"
     pending = (*draft.status.runs.pending, *fresh)

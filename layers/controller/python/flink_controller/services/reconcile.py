@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from flink_controller.domain.actions import Effect
+from flink_controller.domain.actions import CancelApplication, Effect
 from flink_controller.domain.errors import (
     FlinkUnreachableError,
     LeaseTakenError,
@@ -177,7 +177,7 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
                 continue
             recorded = held.status
             answer = carry_out(ports, policy, facts.observation.cluster, made.action)
-            findings, has_acted = replace(findings, answer=answer, answer_to=made.action.flink_job_id), True
+            findings, has_acted = replace(findings, answer=answer, answer_to=_subject(made.action)), True
             continue
         wait = None if made.next_look is None else made.next_look - ports.clock.now()
         if wait is None or ports.clock.now() + wait > began + PATIENCE:
@@ -194,6 +194,11 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
         planned_look,
         told,
     )
+
+
+def _subject(effect: Effect) -> str:
+    """Say which Flink job an answer is about; a main() that is cancelled has none that matters."""
+    return effect.application_id if isinstance(effect, CancelApplication) else effect.flink_job_id
 
 
 def _without_run(findings: Findings, refusal: RunTakenError | QuotaExceededError) -> Findings:

@@ -15,7 +15,7 @@ from flink_controller.domain.actions import Submit
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.names import tag
 from flink_controller.domain.spec import UpgradeMode
-from flink_controller.domain.status import AttemptPhase, JobStatus, LaneRole
+from flink_controller.domain.status import AttemptPhase, JobStatus, LaneRole, RunOutcome
 from flink_controller.ports import Held
 from flink_controller.testing.flink_twin import FlinkTwin, Start
 from flink_controller.testing.memory_artifacts import MemoryArtifactRecords
@@ -53,10 +53,14 @@ class _Job:
     """Flink job ids of green attempts that have not taken over."""
     needed: frozenset[str] = frozenset()
     """Savepoints and checkpoints that the record still points at."""
+    instants: dict[str, datetime] = field(default_factory=dict)
+    """By Flink job id: the scheduled instant of the run that an attempt was recorded for."""
+    failures: Counter[datetime] = field(default_factory=Counter)
+    """By instant: failed attempts on record, each of which allows another."""
 
 
 class Promises:
-    """Checks S1 to S6, S9, S10 and S12 while a run goes on, and L3 and L5 where it rests.
+    """Checks S1 to S10 and S12 while a run goes on, and L3 and L5 where it rests.
 
     Args:
         controller_id: part of every identity.
@@ -144,7 +148,8 @@ class Promises:
                     f"S5: trigger {operation.trigger_id} is used again: {job.triggers[operation.trigger_id]}, then {identity}"
                 )
         attempt, second, handover = status.attempt, status.second, status.handover
-        for found in (attempt, None if second is None else second.attempt):
+        runs = (run.attempt for run in status.runs.active)
+        for found in (attempt, None if second is None else second.attempt, *runs):
             if found is not None:
                 numbers = job.revisions.setdefault(found.flink_job_id, [])
                 if found.revision not in numbers:
@@ -159,11 +164,21 @@ class Promises:
                 job.candidates.add(second.attempt.flink_job_id)
             else:
                 job.candidates.discard(attempt.flink_job_id)
+        self._learn_runs(job, status)
         if status.stable is not None:
             job.proven.add(status.stable.number)
         if status.refused is not None:
             job.refused.add(status.refused.number)
         job.needed = frozenset(_needed_by(status))
+
+    def _learn_runs(self, job: _Job, status: JobStatus) -> None:
+        """Learn which instant an attempt is for. S8: only a run whose own time is over expires."""
+        for run in status.runs.active:
+            job.instants[run.attempt.flink_job_id] = run.scheduled_at
+            job.failures[run.scheduled_at] = max(job.failures[run.scheduled_at], run.failures)
+            is_early = run.expires_at is None or status.updated_at < run.expires_at
+            if run.ending is RunOutcome.EXPIRED and is_early:
+                raise ViolationError(f"S8: the run of {run.scheduled_at} is stopped before its time to live is over")
 
     def _check_end(self, flink_job_id: str) -> None:
         """A job whose artifact never ends by itself did not complete."""
@@ -202,12 +217,12 @@ class Promises:
         """Check S1, S2, S3, S4 and S10 against ground truth."""
         for job in self._jobs.values():
             alive = self.alive(job.job_id)
-            if len(alive) > 1 and not _are_lanes(job, alive):
+            if len(alive) > 1 and not _are_apart(job, alive):
                 raise ViolationError(f"S1: {len(alive)} live copies: {alive}")
         for name, twin in self._twins.items():
             for overlap in twin.overlaps[self._seen_overlaps[name] :]:
                 copies = [overlap.flink_job_id, *overlap.others]
-                if not any(_are_lanes(job, copies) for job in self._jobs.values()):
+                if not any(_are_apart(job, copies) for job in self._jobs.values()):
                     raise ViolationError(f"S1: {overlap}")
             self._seen_overlaps[name] = len(twin.overlaps)
             history = twin.history
@@ -242,6 +257,9 @@ class Promises:
         versions = self._records.versions(job.bucket, job.key)
         if start.jar_sha256 not in {version.sha256 for version in versions if version.artifact is not None}:
             raise ViolationError(f"S2: {start.jar_sha256[:12]} was started and never admitted")
+        if start.flink_job_id in job.instants:
+            self._check_run(job, start, earlier)
+            return
         origin = self._snapshot(start.restored_from)
         if origin is not None and not origin.flink_job_id.startswith(job.tag):
             raise ViolationError(f"S10: {start.flink_job_id} started from {start.restored_from}, another job's state")
@@ -260,6 +278,21 @@ class Promises:
                 )
             return
         self._check_state(job, start, main[-1], main)
+
+    def _check_run(self, job: _Job, start: Start, earlier: list[Start]) -> None:
+        """S7: an instant is run once, and again only after a failure on record; never more instants than `max_runs`."""
+        instant = job.instants[start.flink_job_id]
+        tries = [found for found in earlier if not found.is_restart and job.instants.get(found.flink_job_id) == instant]
+        if len(tries) > job.failures[instant]:
+            raise ViolationError(
+                f"S7: {start.flink_job_id} runs {instant} once more, after {len(tries)} tries of which"
+                f" {job.failures[instant]} failed"
+            )
+        revision = self._statuses.revision(job.job_id, self._revision(job, start))
+        config = {} if revision is None else revision.spec.get("batch_config") or {}
+        instants = {job.instants[found.flink_job_id] for found in (*earlier, start) if found.flink_job_id in job.instants}
+        if len(instants) > config.get("max_runs", len(instants)):
+            raise ViolationError(f"S7: {len(instants)} runs of {config['max_runs']}")
 
     def _check_state(self, job: _Job, start: Start, before: Start, earlier: list[Start]) -> None:
         """S3: a start goes on from its predecessor's newest state; a way back, from the newest that was proven good."""
@@ -325,6 +358,12 @@ class Promises:
         attempt = status.attempt
         if attempt is not None and attempt.phase in {AttemptPhase.SUBMITTING, AttemptPhase.BURNING}:
             raise ViolationError(f"L3: {attempt.flink_job_id} is still {attempt.phase}")
+        for run in status.runs.active:
+            if run.attempt.phase in {AttemptPhase.SUBMITTING, AttemptPhase.BURNING}:
+                raise ViolationError(f"L3: {run.attempt.flink_job_id} is still {run.attempt.phase}")
+        on_record = [run for run in self._statuses.runs(job_id, 10_000) if run.outcome is RunOutcome.RUNNING]
+        if len(on_record) != len(status.runs.active):
+            raise ViolationError(f"L3: {len(on_record)} runs are Running on record, {len(status.runs.active)} in the status")
         if status.second is not None:
             raise ViolationError(f"L3: {status.second.attempt.flink_job_id} is still beside the main lane")
         if status.operation is not None:
@@ -347,6 +386,12 @@ def _are_lanes(job: _Job, copies: list[str]) -> bool:
     return len(copies) == len(set(copies)) and any(set(copies) <= lanes for lanes in job.lanes)
 
 
+def _are_apart(job: _Job, copies: list[str]) -> bool:
+    """Whether copies are in lanes of their own: the two of a blue-green upgrade, or runs of different instants."""
+    instants = [job.instants.get(copy) for copy in copies]
+    return _are_lanes(job, copies) or (None not in instants and len(set(instants)) == len(copies))
+
+
 def _require(start: Start, state: Snapshot | None) -> None:
     if state is None:
         return
@@ -367,6 +412,14 @@ def _intents_of(status: JobStatus) -> Iterator[str]:
                 # A burn that lives is ended.
                 yield f"cancel:{attempt.flink_job_id}"
                 yield f"cancel_application:{attempt.application_id}"
+    for run in status.runs.active:
+        yield f"submit:{run.attempt.flink_job_id}:{run.attempt.restore_from}"
+        if run.attempt.phase is AttemptPhase.BURNING:
+            yield f"burn:{run.attempt.flink_job_id}"
+            yield f"cancel_application:{run.attempt.application_id}"
+            yield f"cancel:{run.attempt.flink_job_id}"
+        if run.ending is not None and run.cancel_requested_at is not None:
+            yield f"cancel:{run.attempt.flink_job_id}"
     if second is not None and second.cancel_requested_at is not None:
         yield f"cancel:{second.attempt.flink_job_id}"
     for operation in (status.operation, status.leftover):

@@ -16,6 +16,7 @@ from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause
+from flink_controller.testing import batch_scenarios
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
 from flink_controller.testing.jars import jar_bytes
@@ -1004,6 +1005,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     good_revision_while_nobody_looks,
     stateless_start_taken_back,
     upload_that_no_index_names,
+    *batch_scenarios.STORIES,
 )
 """Every story; each is told with every fault at every point."""
 

@@ -30,11 +30,12 @@ from flink_controller.domain.errors import ControllerError, Delivery, FlinkUnrea
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import Accepted, NoAnswer, NotSent, RefusalKind, Refused, StorageUnreadable
 from flink_controller.domain.plan import Policy
-from flink_controller.domain.status import JobStatus
+from flink_controller.domain.status import DueKind, JobStatus
 from flink_controller.ports import BurnJar, Commit, Held, Ports
 from flink_controller.services.admit_artifact import admit_artifact
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.services.sweep import reconcile_fleet
+from flink_controller.services.wake_due import wake_due
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.faults import (
     EFFECTS,
@@ -204,6 +205,8 @@ class World:
         self._outages: dict[str, datetime] = {}
         self._checked_at: datetime | None = None
         self._evil = 0
+        self._has_batches = False
+        """Whether the clocks of batch jobs are worth their points."""
         self.add_cluster("default")
         self.registry.put_key(DEMO_KEY.key)
         self.promises.watch(JOB, BUCKET, KEY)
@@ -278,6 +281,7 @@ class World:
         """Write a spec item; the stream wakes the job."""
         job_id = str(item["job_id"])
         self.promises.watch(job_id, BUCKET, str(item.get("artifact_path", KEY)))
+        self._has_batches |= item.get("job_type") == "batch"
         self.specs.put(job_id, item)
         self.wake(job_id)
 
@@ -382,6 +386,8 @@ class World:
         if self._next_tick <= now:
             self._next_tick = now + TICK
             self._deliver("tick", self._sweep)
+            for kind in DueKind if self._has_batches else ():
+                self._deliver("tick", partial(self._wake_due, kind))
         bodies = [body for due_at, body in self._retries if due_at <= now]
         self._retries = [(due_at, body) for due_at, body in self._retries if due_at > now]
         for body in bodies:
@@ -423,6 +429,9 @@ class World:
 
     def _sweep(self) -> None:
         reconcile_fleet(self.ports, self.policy)
+
+    def _wake_due(self, kind: DueKind) -> None:
+        wake_due(self.ports, kind)
 
     def _admit(self, key: str) -> None:
         admit_artifact(self.ports, self.policy, BUCKET, key)
