@@ -81,3 +81,21 @@ def test_a_delete_marker_is_no_version_to_open(aws_world: AwsWorld) -> None:
 
     with pytest.raises(NotFoundError):
         aws_world.objects.open(aws_world.bucket, KEY, marker or "")
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "expected"),
+    [(0, 4, b"0123"), (6, 4, b"6789"), (8, 100, b"89"), (0, 10, b"0123456789"), (10, 5, b"")],
+)
+def test_a_part_of_a_version_is_read(world: World, start: int, length: int, expected: bytes) -> None:
+    version = world.upload(KEY, b"0123456789")
+    world.upload(KEY, b"something else")
+
+    assert world.objects.part(world.bucket, KEY, version, start=start, length=length) == expected
+
+
+def test_a_part_of_a_version_that_is_not_there_is_not_found(world: World) -> None:
+    world.upload(KEY, b"0123456789")
+
+    with pytest.raises(NotFoundError):
+        world.objects.part(world.bucket, KEY, "no-such-version", start=0, length=1)

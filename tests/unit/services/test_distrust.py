@@ -9,7 +9,7 @@ from flink_controller.domain.trust import Denial, NamespacePolicy, Reaction, Reg
 from flink_controller.services.sweep import reconcile_fleet
 from flink_controller.testing.clock import START
 from flink_controller.testing.jars import jar_bytes
-from tests.unit.services.bench import JOB, POLICY, SECOND, Bench, trusted
+from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, signature_of, trusted
 
 TOLD = RegistryEvent(time=START, action="Changed", subject="POLICY#default", message="")
 
@@ -136,3 +136,23 @@ def test_a_key_that_only_retires_flags_nothing(status: KeyStatus) -> None:
 
     assert tick(bench) == ()
     assert verified(bench) == ("True", "ArtifactAdmitted")
+
+
+def test_a_signature_that_does_not_come_is_told_as_a_fault_and_still_counts_later() -> None:
+    bench = Bench()
+    bench.put()
+    bench.objects.upload(BUCKET, KEY, jar_bytes())
+    bench.admit()
+    bench.look()
+    waiting = bench.status.waiting
+    bench.run(700 * SECOND)
+    overdue = (bench.status.waiting, verified(bench))
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(jar_bytes()))
+    bench.admit(f"{KEY}.sig")
+    bench.run(60 * SECOND)
+
+    assert waiting is not None
+    assert waiting[0] == "SignatureMissing"
+    assert overdue[0] is not None
+    assert (overdue[0][0], overdue[1]) == ("SignatureOverdue", ("False", "SignatureOverdue"))
+    assert lifecycle(bench.status) is Lifecycle.STABLE

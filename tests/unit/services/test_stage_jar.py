@@ -131,6 +131,37 @@ def test_what_a_retiring_key_signed_keeps_running(status: KeyStatus) -> None:
     assert isinstance(stage(bench, artifact), StagedJar)
 
 
+def test_a_class_that_is_not_in_the_jar_is_found_before_anything_is_stopped() -> None:
+    bench = Bench()
+    bench.stabilise()
+    bench.put(entry_class="com.example.Absent")
+
+    bench.look()
+
+    assert bench.status.waiting is not None
+    assert bench.status.waiting[0] == "EntryClassMissing"
+    assert "its manifest names: 'com.example.Job'" in bench.status.waiting[1]
+    assert bench.status.attempt is not None
+    assert (bench.status.attempt.number, bench.status.attempt.is_dead, bench.status.operation) == (1, False, None)
+
+
+def test_a_class_that_is_in_the_jar_is_started() -> None:
+    bench = Bench()
+    bench.upload()
+    bench.put(entry_class="com.example.Job")
+
+    bench.look()
+
+    assert bench.status.attempt is not None
+
+
+def test_a_jar_that_names_no_class_says_so_when_it_is_admitted() -> None:
+    bench = Bench()
+    bench.upload(jar_bytes(entry_class=None))
+
+    assert "names no class to start" in bench.head.latest.message
+
+
 def test_a_revocation_counts_at_the_next_submit_even_for_a_staged_jar() -> None:
     bench, artifact = uploaded()
     staged = stage(bench, artifact)

@@ -326,6 +326,13 @@ class ArtifactObjects(Protocol):
             NotFoundError: there is no such version.
         """
 
+    def part(self, bucket: str, key: str, version_id: str, *, start: int, length: int) -> bytes:
+        """Read some bytes of a version; fewer where it ends before.
+
+        Raises:
+            NotFoundError: there is no such version.
+        """
+
     def read(self, bucket: str, key: str, *, limit_bytes: int) -> bytes | None:
         """Read a small object whole; None when there is none, at most `limit_bytes` + 1 bytes otherwise."""
 

@@ -2,11 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
+from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.plan import Draft, bounded, living
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
 
+SIGNATURE_DEADLINE = timedelta(minutes=10)
+"""How long an upload may wait for its signature before that is told as a fault. One that comes later still counts."""
 MISSING_LOOK = timedelta(minutes=1)
 MISSING_LOOK_LAST = timedelta(hours=1)
 BURST_LIMIT_IN_DEBOUNCES = 12
@@ -193,4 +195,10 @@ def _say_missing(draft: Draft, head: ArtifactHead | None, otherwise: str) -> Non
     if head is None or head.latest.verdict is Verdict.ADMITTED:
         draft.wait("ArtifactMissing", otherwise, again_at)
     else:
-        draft.wait(head.latest.reason, head.latest.message, again_at)
+        reason = "SignatureOverdue" if is_overdue(head.latest, draft.now) else head.latest.reason
+        draft.wait(reason, head.latest.message, again_at)
+
+
+def is_overdue(version: ArtifactVersion, now: datetime) -> bool:
+    """Whether an upload has waited for its signature for so long that it is a fault."""
+    return version.reason == "SignatureMissing" and now >= version.uploaded_at + SIGNATURE_DEADLINE

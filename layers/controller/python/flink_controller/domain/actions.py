@@ -16,6 +16,8 @@ class StageJar:
     incarnation: str
     void_jar_id: str | None = None
     """A jar id that Flink has said is gone; it is not used again."""
+    entry_class: str | None = None
+    """Class that a jar must have; None: the one that its manifest names."""
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,11 @@ def _artifact_verified(draft: Draft) -> None:
         if known is None or known.message != text:
             draft.event("ArtifactAdmitted", text)
         return
-    status = "Unknown" if latest.verdict is Verdict.WAITING else "False"
+    is_overdue = acceptance.is_overdue(latest, draft.now)
+    reason = "SignatureOverdue" if is_overdue else latest.reason
+    status = "Unknown" if latest.verdict is Verdict.WAITING and not is_overdue else "False"
     message = bounded(f"version {latest.version_id}: {latest.message}")
-    _set(draft, "ArtifactVerified", status, latest.reason, message)
+    _set(draft, "ArtifactVerified", status, reason, message)
     if status == "False" and (known is None or known.message != message):
         draft.event("ArtifactRefused", message, warning=True)
 

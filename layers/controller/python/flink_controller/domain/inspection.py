@@ -17,6 +17,8 @@ class Inspection:
     """The same for people, to be continued after the artifact's name."""
     entry_classes: tuple[str, ...] = ()
     """Of a jar: what its manifest offers to start."""
+    is_without_entry: bool = False
+    """Whether it is a jar that offers nothing."""
 
 
 def inspect(key: str, contents: Contents) -> Inspection:
@@ -25,6 +27,7 @@ def inspect(key: str, contents: Contents) -> Inspection:
         fault = text_fault(key, contents.head)
         return Inspection() if fault is None else Inspection("ScriptRefused", fault)
     try:
-        return Inspection(entry_classes=entry_classes(contents))
+        offered = entry_classes(contents)
     except ArchiveError as fault:
         return Inspection("NotAJar", str(fault))
+    return Inspection(entry_classes=offered, is_without_entry=not offered)

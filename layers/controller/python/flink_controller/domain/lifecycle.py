@@ -30,6 +30,7 @@ _REFUSALS = frozenset(
     {
         "ArtifactAltered",
         "DigestDenied",
+        "EntryClassMissing",
         "KeyNotAllowed",
         "KeyRevoked",
         "KeyUnknown",

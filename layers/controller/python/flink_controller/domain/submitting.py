@@ -325,7 +325,7 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         or is_void
         or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.staged_digest, life)
     ):
-        return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id)
+        return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id, entry_class=spec.entry_class)
     return True
 
 

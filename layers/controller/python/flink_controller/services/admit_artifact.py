@@ -5,6 +5,7 @@ again if a newer version appeared meanwhile. Jar and signature may come in eithe
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 
 from flink_controller.domain.archive import Contents
@@ -96,6 +97,9 @@ def judge(
         if inspection.reason
         else _judgement(ports, controller_id, version, namespace, files, contents)
     )
+    if judgement.verdict is Verdict.ADMITTED and inspection.is_without_entry:
+        note = "; its manifest names no class to start, so a spec must set entry_class"
+        judgement = replace(judgement, message=judgement.message + note)
     return ArtifactVersion(
         bucket=version.bucket,
         key=version.key,

@@ -11,9 +11,11 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final, cast
 
 from flink_controller.domain.actions import Burn, StageJar, Submit
+from flink_controller.domain.archive import HEAD_BYTES, TAIL_BYTES, ArchiveError, Contents
 from flink_controller.domain.artifact import Artifact, ArtifactType, jar_name
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, TransientError
+from flink_controller.domain.jar import entry_class_fault
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.plan import Policy, StagingRefused
 from flink_controller.domain.status import StagedJar
@@ -21,6 +23,8 @@ from flink_controller.domain.trust import distrust
 from flink_controller.ports import FlinkGateway, Ports
 from flink_controller.services.pack_jar import pack_jar
 
+ENDS_BYTES: Final = 2 * 1024 * 1024
+"""Of a jar's end, read first: room for a directory of 15,000 entries."""
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 """Up to this size an artifact and the jar that is made of it stay in memory."""
 
@@ -35,6 +39,9 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
     found = distrust(artifact, ports.registry.trust(artifact.signers, artifact.sha256))
     if found is not None:
         return StagingRefused(found.reason, found.message)
+    fault = _entry_class_fault(ports, artifact, action.entry_class)
+    if fault is not None:
+        return StagingRefused("EntryClassMissing", f"{artifact.key} {fault}")
     known, gateway = ports.statuses.staged_jar(cluster.name, artifact.staged_digest), ports.flink.connect(cluster)
     is_current = known is not None and known.incarnation == action.incarnation and known.jar_id != action.void_jar_id
     if known is not None and is_current and (not cluster.high_availability or _is_listed(gateway, known)):
@@ -60,6 +67,29 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
     if jar_id is None:
         return StagingRefused("ArtifactAltered", f"{artifact.key} version {artifact.version_id} is not what was verified")
     return StagedJar(cluster=cluster.name, sha256=artifact.staged_digest, jar_id=jar_id, incarnation=action.incarnation)
+
+
+def _entry_class_fault(ports: Ports, artifact: Artifact, entry_class: str | None) -> str | None:
+    """Say that a jar lacks the class that a spec names. Found out here, nothing was stopped for it.
+
+    By the jar's two ends, of the verified version; where these cannot be read now, Flink will say it instead.
+    """
+    if entry_class is None or artifact.type is not ArtifactType.JAR:
+        return None
+    where, size = (artifact.bucket, artifact.key, artifact.version_id), artifact.size_bytes
+    try:
+        for kept in (ENDS_BYTES, TAIL_BYTES):
+            start = max(0, size - kept)
+            tail = ports.objects.part(*where, start=start, length=size - start)
+            head = tail[:HEAD_BYTES] if start == 0 else ports.objects.part(*where, start=0, length=HEAD_BYTES)
+            try:
+                return entry_class_fault(Contents(artifact.sha256, size, head, tail), entry_class)
+            except ArchiveError:
+                # Its directory is larger than what was read, or these are not the bytes that were admitted.
+                continue
+    except (NotFoundError, TransientError):
+        return None
+    return None
 
 
 def _upload(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> str | None:

@@ -112,6 +112,12 @@ class MemoryArtifactObjects:
                 return io.BytesIO(found.content)
         raise NotFoundError(f"s3://{bucket}/{key} has no version {version_id}")
 
+    def part(self, bucket: str, key: str, version_id: str, *, start: int, length: int) -> bytes:
+        """Read some bytes of a version."""
+        with self.open(bucket, key, version_id) as stream:
+            stream.seek(start)
+            return stream.read(length)
+
     def read(self, bucket: str, key: str, *, limit_bytes: int) -> bytes | None:
         """Read the start of the newest version."""
         self.reads += 1
