@@ -55,6 +55,7 @@ simulate: setup  ## every fault at every point of every story, pairs, random wor
 
 bench: setup  ## latency and downtime beside raw REST calls and the flink command, in one run
 	$(BIN)/python -m tests.bench.verification
+	$(BIN)/python -m tests.bench.schedule
 	$(BIN)/python -m tests.bench.latency
 
 fuzz: setup  ## 200,000 damaged envelopes, keys and archives through admission

@@ -8,12 +8,12 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from flink_controller.domain import blue_green, handover, intents, learning, planning, quarantine, submitting
+from flink_controller.domain import batch, blue_green, handover, intents, learning, planning, quarantine, submitting
 from flink_controller.domain.actions import Burn, Effect, StageJar
 from flink_controller.domain.artifact import jar_name
 from flink_controller.domain.cluster import Cluster
@@ -29,8 +29,9 @@ from flink_controller.domain.observation import (
     StoredState,
 )
 from flink_controller.domain.plan import Draft, Facts, Plan, Policy, living, with_findings
-from flink_controller.domain.spec import JobSpec, ValidSpec
+from flink_controller.domain.spec import BatchConfig, JobSpec, ValidSpec
 from flink_controller.domain.status import (
+    ActiveRun,
     Attempt,
     AttemptPhase,
     DesiredState,
@@ -38,6 +39,7 @@ from flink_controller.domain.status import (
     Handover,
     JobStatus,
     OperationKind,
+    RunOutcome,
     StagedJar,
 )
 from flink_controller.ports import Commit, FlinkGateway, Held, Ports
@@ -523,3 +525,49 @@ def _learning_more(patch: pytest.MonkeyPatch, also: Callable[[Draft], None]) -> 
         also(draft)
 
     patch.setattr(learning, "learn", mutated)
+
+
+# Batch jobs
+
+
+@_mutant("a run whose end nobody saw is tried again", Hint("lost_run"))
+def _lost_is_failed(patch: pytest.MonkeyPatch) -> None:
+    end = batch._end
+
+    def mutated(draft: Draft, run: ActiveRun, outcome: RunOutcome, reason: str, message: str = "") -> None:
+        if outcome is RunOutcome.LOST and run.retries_left:
+            batch._failed(draft, run, reason, message)
+        else:
+            end(draft, run, outcome, reason, message)
+
+    patch.setattr(batch, "_end", mutated)
+
+
+@_mutant("an instant that was decided on is decided on again", Hint("scheduled_runs"))
+def _decided_again(patch: pytest.MonkeyPatch) -> None:
+    due = batch._due
+
+    def mutated(draft: Draft, config: BatchConfig, why: str) -> tuple[datetime, ...]:
+        decided = draft.status.runs.decided_until
+        found = due(draft, config, why)
+        draft.set_runs(decided_until=decided)
+        return found
+
+    patch.setattr(batch, "_due", mutated)
+    patch.setattr(MemoryStatuses, "_demand_room", lambda *_: None)
+
+
+@_mutant("runs are not counted", Hint("scheduled_runs"), Hint("overlapping_runs"))
+def _uncounted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batch, "_is_used_up", lambda *_: False)
+
+
+@_mutant("one run's time to live stops the others", Hint("expiring_run"), Hint("overlapping_runs"))
+def _all_expire(patch: pytest.MonkeyPatch) -> None:
+    limit = batch._limit
+
+    def mutated(draft: Draft, run: ActiveRun) -> None:
+        limit(draft, run)
+        batch._ask_to_end(draft, draft.run or run, RunOutcome.EXPIRED, batch.TIMES_OUT)
+
+    patch.setattr(batch, "_limit", mutated)

@@ -600,7 +600,9 @@ def _tidy(draft: Draft, spec: JobSpec | None) -> Action | None:
     drops = is_idle and (is_deleted or (spec is not None and spec.batch_config.cleanup_on_completion))
     desired = None if drops else draft.status.desired
     kept = {
-        revision.artifact.sha256 for revision in (desired, *(run.revision for run in runs.active)) if revision is not None
+        revision.artifact.staged_digest
+        for revision in (desired, *(run.revision for run in runs.active))
+        if revision is not None
     }
     unneeded = next((digest for digest in left if digest not in kept), None)
     if unneeded is not None:

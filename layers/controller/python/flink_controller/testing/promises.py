@@ -15,7 +15,7 @@ from flink_controller.domain.actions import Submit
 from flink_controller.domain.learning import BURN_JOB_NAME
 from flink_controller.domain.names import tag
 from flink_controller.domain.spec import UpgradeMode
-from flink_controller.domain.status import AttemptPhase, JobStatus, LaneRole, RunOutcome
+from flink_controller.domain.status import AttemptPhase, EndState, JobStatus, LaneRole, RunOutcome
 from flink_controller.ports import Held
 from flink_controller.testing.flink_twin import FlinkTwin, Start
 from flink_controller.testing.memory_artifacts import MemoryArtifactRecords
@@ -55,8 +55,8 @@ class _Job:
     """Savepoints and checkpoints that the record still points at."""
     instants: dict[str, datetime] = field(default_factory=dict)
     """By Flink job id: the scheduled instant of the run that an attempt was recorded for."""
-    failures: Counter[datetime] = field(default_factory=Counter)
-    """By instant: failed attempts on record, each of which allows another."""
+    failed: set[str] = field(default_factory=set)
+    """Flink job ids of runs whose attempt is on record as failed or refused, which allows another."""
 
 
 class Promises:
@@ -175,7 +175,8 @@ class Promises:
         """Learn which instant an attempt is for. S8: only a run whose own time is over expires."""
         for run in status.runs.active:
             job.instants[run.attempt.flink_job_id] = run.scheduled_at
-            job.failures[run.scheduled_at] = max(job.failures[run.scheduled_at], run.failures)
+            if run.attempt.end in {EndState.FAILED, EndState.BURNED}:
+                job.failed.add(run.attempt.flink_job_id)
             is_early = run.expires_at is None or status.updated_at < run.expires_at
             if run.ending is RunOutcome.EXPIRED and is_early:
                 raise ViolationError(f"S8: the run of {run.scheduled_at} is stopped before its time to live is over")
@@ -283,11 +284,9 @@ class Promises:
         """S7: an instant is run once, and again only after a failure on record; never more instants than `max_runs`."""
         instant = job.instants[start.flink_job_id]
         tries = [found for found in earlier if not found.is_restart and job.instants.get(found.flink_job_id) == instant]
-        if len(tries) > job.failures[instant]:
-            raise ViolationError(
-                f"S7: {start.flink_job_id} runs {instant} once more, after {len(tries)} tries of which"
-                f" {job.failures[instant]} failed"
-            )
+        unfailed = [found.flink_job_id for found in tries if found.flink_job_id not in job.failed]
+        if unfailed:
+            raise ViolationError(f"S7: {start.flink_job_id} runs {instant} again, and {unfailed} did not fail")
         revision = self._statuses.revision(job.job_id, self._revision(job, start))
         config = {} if revision is None else revision.spec.get("batch_config") or {}
         instants = {job.instants[found.flink_job_id] for found in (*earlier, start) if found.flink_job_id in job.instants}
