@@ -130,7 +130,34 @@ def test_a_revoked_key_refuses_a_rollback_too(upgraded: Bench) -> None:
 
     result = upgraded.run("rollback", "etl", "--to", "1")
 
-    assert (result.status, "key team, which signed revision 1, was revoked" in result.err) == (1, True)
+    assert (result.status, "revision 1 cannot be brought back: key team" in result.err) == (1, True)
+    assert "was revoked" in result.err
+
+
+def test_denied_bytes_refuse_a_rollback_too(upgraded: Bench) -> None:
+    revision = upgraded.statuses.revision("etl", 1)
+    assert revision is not None
+    upgraded.run("artifact", "revoke", f"sha256:{revision.artifact.sha256}", "--reason", "loses messages")
+
+    result = upgraded.run("rollback", "etl", "--to", "1")
+
+    assert (result.status, "was denied by an operator: loses messages" in result.err) == (1, True)
+
+
+def test_a_rollback_works_while_the_newest_upload_is_bad(upgraded: Bench) -> None:
+    upgraded.objects.upload(BUCKET, ARTIFACT, b"no jar")
+    upgraded.uploads.uploaded.append(ARTIFACT)
+    upgraded.work()
+
+    result = upgraded.run("rollback", "etl", "--to", "1")
+    upgraded.work()
+
+    revision, status = upgraded.statuses.revision("etl", 1), upgraded.statuses.read("etl")
+    assert (result.status, upgraded.records.versions(BUCKET, ARTIFACT)[-1].reason) == (0, "NotAJar")
+    assert revision is not None
+    assert status is not None
+    assert status.desired is not None
+    assert status.desired.artifact.sha256 == revision.artifact.sha256
 
 
 def test_an_item_that_changed_meanwhile_is_not_written(upgraded: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,3 +156,18 @@ def test_a_signature_that_does_not_come_is_told_as_a_fault_and_still_counts_late
     assert overdue[0] is not None
     assert (overdue[0][0], overdue[1]) == ("SignatureOverdue", ("False", "SignatureOverdue"))
     assert lifecycle(bench.status) is Lifecycle.STABLE
+
+
+@pytest.mark.parametrize(("root", "expected"), [("s3://shared/first", True), ("s3://shared/firs", False), (None, False)])
+def test_a_first_savepoint_may_lie_below_a_root_that_the_policy_names(root: str | None, expected: bool) -> None:  # noqa: FBT001  # a case's outcome
+    bench = Bench()
+    if root is not None:
+        bench.registry.put_policy(NamespacePolicy(namespace="default", state_roots=(root,)), TOLD)
+    bench.upload()
+    bench.put(deployment={"initial_savepoint_path": "s3://shared/first/savepoint-1"})
+
+    bench.look()
+
+    forbidden = bench.status.waiting is not None and bench.status.waiting[0] == "StateForbidden"
+    assert forbidden is not expected
+    assert (bench.status.attempt is not None) is expected

@@ -8,11 +8,11 @@ from flink_controller.cli.context import Remote, remote_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.job import JobArgument
 from flink_controller.cli.output import printable, say, short
-from flink_controller.domain.artifact import KeyStatus
-from flink_controller.domain.errors import NotFoundError, RejectedError, StaleWriteError
+from flink_controller.domain.errors import NotFoundError, StaleWriteError
 from flink_controller.domain.going_back import is_current, item_for
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, read_spec
 from flink_controller.domain.status import DesiredState, Revision
+from flink_controller.domain.trust import distrust
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def _demand_artifact(remote: Remote, name: str, revision: Revision) -> None:
     """Find out beforehand what the controller would stop at: the very bytes must be there, and trusted still."""
     artifact, bucket = revision.artifact, remote.settings.artifact_bucket_name
     version = remote.records.admitted_with_digest(bucket, artifact.key, artifact.sha256)
-    if version is None or version.key_id is None:
+    if version is None:
         raise FailureError(
             f"{name}: no admitted version of {artifact.key} has sha256:{short(artifact.sha256)} any more; push it again"
         )
@@ -70,13 +70,7 @@ def _demand_artifact(remote: Remote, name: str, revision: Revision) -> None:
         raise FailureError(
             f"{name}: version {version.version_id} of {artifact.key} is gone from the bucket; push those bytes again"
         ) from error
-    try:
-        key = remote.registry.key(version.key_id)
-    except RejectedError as error:
-        raise FailureError(f"{name}: {error}") from error
-    if key is None:
-        raise FailureError(
-            f"{name}: key {version.key_id}, which signed revision {revision.number}, is not registered any more"
-        )
-    if key.status is KeyStatus.REVOKED:
-        raise FailureError(f"{name}: key {version.key_id}, which signed revision {revision.number}, was revoked")
+    found = version.artifact
+    refusal = None if found is None else distrust(found, remote.registry.trust(found.signers, found.sha256))
+    if refusal is not None:
+        raise FailureError(f"{name}: revision {revision.number} cannot be brought back: {refusal.message}")

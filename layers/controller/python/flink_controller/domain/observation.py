@@ -272,5 +272,7 @@ class Observation:
     """The admitted version with the pinned digest, where the spec pins one."""
     pause: Pause | None = None
     """What an operator has recorded against any effect on this job."""
+    state_roots: tuple[str, ...] = ()
+    """Where the namespace's policy lets a first start take its state from; read only where that matters."""
     distrust: RunningDistrust | None = None
     """What is known against the bytes that it ran at the beginning of this look."""

@@ -353,9 +353,12 @@ def _state_fault(draft: Draft, spec: JobSpec, cluster: Cluster) -> str | None:
     attempt = draft.status.attempt
     if attempt is None:
         path, own = handover.initial_state(draft, spec), f"{cluster.savepoint_root}/{spec.name.namespace}/"
-        if path is None or path.startswith(own):
+        if path is None or path.startswith((own, *draft.facts.observation.state_roots)):
             return None
-        return f"deployment.initial_savepoint_path: {path} is not below {own}, the namespace's own directory"
+        return (
+            f"deployment.initial_savepoint_path: {path} is not below {own}, the namespace's own directory, nor below a root"
+            " that its policy names (flinkctl policy set --state-root)"
+        )
     destination = draft.facts.observation.destination or cluster
     if spec.cluster != destination.name:
         return f"no cluster {spec.cluster} is registered; an operator adds it with flinkctl cluster add {spec.cluster}"

@@ -40,6 +40,7 @@ class Artifacts:
     head: ArtifactHead | None = None
     pinned: Artifact | None = None
     distrust: RunningDistrust | None = None
+    state_roots: tuple[str, ...] = ()
 
 
 def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobStatus | None = None) -> Artifacts:
@@ -47,9 +48,20 @@ def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobS
 
     One consistent read, two with a pin, and one more while an attempt lives.
     """
-    found = _recorded(ports, policy, spec)
+    found = replace(_recorded(ports, policy, spec), state_roots=_state_roots(ports, spec, status))
     running = None if status is None or living(status) is None else status.running
     return found if running is None else replace(found, distrust=_distrust(ports, status, running.artifact))
+
+
+def _state_roots(ports: Ports, spec: SpecView, status: JobStatus | None) -> tuple[str, ...]:
+    """Read what only a very first start from a given savepoint asks for."""
+    is_first = status is None or status.attempt is None
+    if not isinstance(spec, ValidSpec) or spec.spec.deployment.initial_savepoint_path is None or not is_first:
+        return ()
+    try:
+        return ports.registry.policy(spec.spec.name.namespace).state_roots
+    except RejectedError:
+        return ()
 
 
 def _distrust(ports: Ports, status: JobStatus | None, artifact: Artifact) -> RunningDistrust | None:
@@ -118,6 +130,7 @@ def observe(
         pinned=artifacts.pinned,
         pause=gate.pause(name, elsewhere),
         distrust=artifacts.distrust,
+        state_roots=artifacts.state_roots,
     )
     try:
         cluster = clusters.get(name) if name else None
