@@ -40,7 +40,7 @@ test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
 	@$(BIN)/python -m infra.local install --flink 2.3.0 --flink 1.20.5
 	@mkdir -p .cache
 	@echo "test: two halves side by side; what runs on a real Flink and the emulator is printed when the other half is through"
-	@( FLINK_VERSION=1.20.5 $(BIN)/pytest -q $(SMOKE) && $(BIN)/pytest $(OUTSIDE) -m "not failover" ) > .cache/outside.log 2>&1 & outside=$$!; \
+	@( FLINK_VERSION=1.20.5 $(BIN)/pytest -q $(SMOKE) && $(BIN)/pytest $(OUTSIDE) -m "not failover and not pyflink" ) > .cache/outside.log 2>&1 & outside=$$!; \
 	trap 'kill $$outside 2>/dev/null' INT TERM; \
 	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/contract --ignore=tests/chaos; inside=$$?; \
 	wait $$outside; found=$$?; cat .cache/outside.log; exit $$(( inside > found ? inside : found ))

@@ -111,6 +111,14 @@ class Toolchain:
         (home,) = root.glob("lib/python3.*/site-packages/pyflink")
         return FlinkHome(version, home)
 
+    def pyflink(self, version: str) -> Path:
+        """Return a Python interpreter that has PyFlink in the given version (850 MB)."""
+        root = self._cache / f"pyflink-{version}"
+        with self._installing(root, f"install PyFlink {version} (about 850 MB)") as is_missing:
+            if is_missing:
+                self._python_environment(root, f"apache-flink=={version}")
+        return root / "bin" / "python"
+
     def s3_plugin(self, home: FlinkHome) -> str | None:
         """Put Flink's S3 filesystem in place.
 

@@ -87,7 +87,7 @@ class Bench:
         """Upload, run, and wait for all tasks: the fewest REST calls that deploy a job."""
         content = jar.read_bytes()
         began = time.monotonic()
-        jar_id = self.gateway.upload_jar(jar.name, io.BytesIO(content), len(content))
+        jar_id = self.gateway.upload_jar(jar.name, io.BytesIO(content), len(content)).jar_id
         self._run(jar_id, name, job_id, None)
         until(lambda: self.is_running(name))
         self.watch.add("deploy, raw REST calls", time.monotonic() - began)
@@ -124,7 +124,7 @@ class Bench:
     def raw_upgrade(self, jar: Path, name: str, ids: tuple[str, str]) -> None:
         """Stop with savepoint and run from it, by hand, with the jar staged before."""
         content = jar.read_bytes()
-        jar_id = self.gateway.upload_jar(jar.name, io.BytesIO(content), len(content))
+        jar_id = self.gateway.upload_jar(jar.name, io.BytesIO(content), len(content)).jar_id
         self._run(jar_id, name, ids[0], None)
         until(lambda: self.is_running(name))
         time.sleep(2)

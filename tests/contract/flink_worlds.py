@@ -187,7 +187,7 @@ class TwinWorld:
     def upload(self, variant: str) -> str:
         """Upload a variant's jar and give its id."""
         content = variant.encode()
-        return self.gateway.upload_jar(f"probe-{variant}.jar", io.BytesIO(content), len(content))
+        return self.gateway.upload_jar(f"probe-{variant}.jar", io.BytesIO(content), len(content)).jar_id
 
     def pass_time(self, duration: timedelta) -> None:
         """Let virtual time pass."""
@@ -285,7 +285,7 @@ class RealWorld:
         """Upload a variant's jar and give its id."""
         jar = VARIANTS[variant].jar
         content = build(jar, self._cluster.config.home.version).read_bytes() if jar else burn_jar()
-        return self.gateway.upload_jar(f"probe-{variant}.jar", io.BytesIO(content), len(content))
+        return self.gateway.upload_jar(f"probe-{variant}.jar", io.BytesIO(content), len(content)).jar_id
 
     def pass_time(self, duration: timedelta) -> None:
         """Wait."""

@@ -10,7 +10,7 @@ from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from tests.contract.samples import DIGEST, event, held, recorded, revision, status
 from tests.contract.worlds import AwsWorld, World, after
 
-JAR = StagedJar(cluster="default", sha256=DIGEST, jar_id="1_a.jar", incarnation="life-1")
+JAR = StagedJar(cluster="default", sha256=DIGEST, jar_id="1_a.jar", incarnation="life-1", path="/up/1_a.jar")
 
 
 def test_the_first_lease_of_a_job_finds_no_status(world: World) -> None:

@@ -1,10 +1,16 @@
 """What is no jar, on a real Flink: the same life as a jar's."""
 
+import io
+import json
+import os
 import re
+import zipfile
 from typing import Any
 
 import pytest
 
+from infra.local.progress import Progress
+from infra.local.toolchain import Toolchain
 from tests.e2e.conftest import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.flink, pytest.mark.aws]
@@ -87,3 +93,94 @@ def test_a_script_that_flink_does_not_understand_says_where(team: Team) -> None:
     verified = next(found for found in refused["conditions"] if found["type"] == "ArtifactVerified")
     assert verified["reason"] == "ScriptRefused"
     assert "line 14, column 1: SELECT gives rows" in verified["message"]
+
+
+PYFLINK = """\
+import sys
+
+from pyflink.common import Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.functions import KeyedProcessFunction
+from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.table import StreamTableEnvironment
+
+import counting
+
+label, version = sys.argv[1:3]
+if version == "wrong":
+    raise ValueError("told to fail in main")
+
+
+class Count(KeyedProcessFunction):
+    def open(self, context):
+        self.count = context.get_state(ValueStateDescriptor("count", Types.LONG()))
+
+    def process_element(self, key, context):
+        self.count.update((self.count.value() or 0) + 1)
+        yield counting.line(key, self.count.value())
+
+
+environment = StreamExecutionEnvironment.get_execution_environment()
+tables = StreamTableEnvironment.create(environment)
+tables.execute_sql(
+    "CREATE TABLE numbers (k INT) WITH ('connector' = 'datagen', 'rows-per-second' = '20', 'fields.k.min' = '0', 'fields.k.max' = '2')"
+)
+keys = tables.to_data_stream(tables.from_path("numbers")).map(lambda row: row[0], Types.INT())
+keys.key_by(lambda key: key).process(Count(), Types.STRING()).uid("count").print(label)
+environment.execute()
+"""
+COUNTING = 'def line(key, count):\n    return f"+I[{key}, {count}]"\n'
+
+
+def modules(**changes: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in {"main.py": PYFLINK, "counting.py": COUNTING, **changes}.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.pyflink
+def test_modules_wait_for_a_python_and_are_deployed_upgraded_with_their_state_suspended_and_resumed(team: Team) -> None:
+    job, key = "pyflink", "artifacts/pyflink.zip"
+    team.upload(key, modules())
+
+    def spec(version: str, **changes: Any) -> dict[str, Any]:
+        return {**team.spec(job), "artifact_path": key, "args": ["pyflink", version], **changes}
+
+    team.put(spec("v1"))
+    waiting = team.wait(job, lambda status: status["reason"] == "PythonMissing")
+    add_python(team)
+    team.flinkctl("restart", job)
+    deployed = team.wait_stable(job, timeout_s=180)
+    team.upload(key, modules(**{"notes.txt": "v2"}))
+    upgraded = team.wait_stable(job, 2, timeout_s=180)
+    restored = team.get(f"/jobs/{upgraded['flink']['job_id']}/checkpoints")["latest"]["restored"]
+    team.put(spec("v2", state="suspended"))
+    team.wait(job, lambda status: status["lifecycle"] == "SUSPENDED")
+    live_while_suspended = team.live_ids(job)
+    team.put(spec("v2"))
+    resumed = team.wait_stable(job, 3, timeout_s=180)
+    team.put(spec("wrong"))
+    back = team.wait(job, lambda status: status["lifecycle"] == "ROLLED_BACK", timeout_s=180)
+    team.remove(job)
+    team.wait(job, lambda status: status["lifecycle"] == "DELETED")
+
+    assert "each of its machines needs a Python with PyFlink" in waiting["message"]
+    assert restored["external_path"] == upgraded["savepoint"]["path"]
+    assert live_while_suspended == []
+    assert [int(status["flink"]["job_id"][16:], 16) for status in (deployed, upgraded, resumed)] == [1, 2, 3]
+    assert "main.py, line 13: ValueError: told to fail in main" in back["message"]
+    assert_counts_go_on(printed(team, job))
+
+
+def add_python(team: Team) -> None:
+    """Prepare the cluster for Python, as an operator does."""
+    settings = team.stack.settings
+    python = Toolchain(settings.cache_directory, os.environ, Progress()).pyflink(settings.flink_version)
+    (cluster,) = json.loads(team.flinkctl("cluster", "list", "-o", "json").stdout)["items"]
+    done = team.flinkctl(
+        *("cluster", "add", cluster["name"], "--url", cluster["url"], "--python", str(python)),
+        *("--savepoint-root", cluster["savepoint_root"], "--checkpoint-root", cluster["checkpoint_root"]),
+    )
+    assert done.returncode == 0, done.stderr

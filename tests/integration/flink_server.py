@@ -69,7 +69,7 @@ class FlinkServer:
             case "POST", ["jars", "upload"]:
                 name, content = _part(body, kind)
                 return 200, {
-                    "filename": f"/uploads/{twin.upload_jar(name, io.BytesIO(content), len(content))}",
+                    "filename": f"/uploads/{twin.upload_jar(name, io.BytesIO(content), len(content)).jar_id}",
                     "status": "success",
                 }
             case "DELETE", ["jars", jar_id]:

@@ -247,7 +247,7 @@ def test_an_upload_streams_and_gives_the_id(server: Server, version: str) -> Non
     server.answers["POST /jars/upload"] = recorded(version, "upload")
     content = bytes(range(256)) * 8192
 
-    jar_id = server.gateway().upload_jar("flinkctl-x.jar", _Pieces(content), len(content))
+    jar_id = server.gateway().upload_jar("flinkctl-x.jar", _Pieces(content), len(content)).jar_id
 
     ((_, _, body),) = server.requests
     assert jar_id.endswith("CounterJob-v1-faa045fc5e90.jar") or "_CounterJob-" in jar_id

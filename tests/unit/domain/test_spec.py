@@ -265,7 +265,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 def test_faults_between_fields_are_told_with_those_of_single_fields() -> None:
-    faults = invalid_spec(artifact_path="team/etl.py", deployment__parallelism=0).faults
+    faults = invalid_spec(artifact_path="team/etl", deployment__parallelism=0).faults
 
     assert [fault.partition(":")[0] for fault in faults] == ["deployment.parallelism", "artifact_path", "artifact_type"]
 
@@ -311,8 +311,11 @@ def test_a_namespace_names_only_its_own_keys(job_id: str, key: str, is_allowed: 
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"artifact_path": "artifacts/etl.py"}, "artifact_type: pyflink cannot be deployed"),
-        ({"artifact_path": "artifacts/etl.zip"}, "artifact_type: pyflink cannot be deployed"),
+        ({"artifact_path": "artifacts/etl.py", "entry_class": "etl"}, "entry_class: one module is started as it is"),
+        (
+            {"artifact_path": "artifacts/etl.zip", "artifact_type": "sql"},
+            "artifact_type: a name such as 'etl.zip' says pyflink",
+        ),
         ({"artifact_path": "artifacts/etl"}, "artifact_type: cannot be inferred"),
         ({"artifact_type": "sql"}, "artifact_type: a name such as 'etl.jar' says jar, not sql"),
         (

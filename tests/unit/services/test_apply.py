@@ -22,7 +22,7 @@ def test_after_a_restart_of_the_jobmanager_only_our_own_old_jars_go() -> None:
     bench.flink = FlinkTwin(bench.clock, bench.storage, TwinOptions(keeps_jars=True))
     bench.stabilise()
     (ours,) = bench.flink.jars()
-    foreign = bench.flink.upload_jar("somebody-elses.jar", io.BytesIO(b"jar"), 3)
+    foreign = bench.flink.upload_jar("somebody-elses.jar", io.BytesIO(b"jar"), 3).jar_id
     bench.flink.restart_jobmanager()
 
     bench.look()

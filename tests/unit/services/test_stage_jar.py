@@ -88,7 +88,11 @@ def test_verified_bytes_are_uploaded_under_a_telling_name() -> None:
 
     (jar,) = bench.flink.jars()
     assert staged == StagedJar(
-        cluster="default", sha256=artifact.sha256, jar_id=jar.jar_id, incarnation=bench.flink.incarnation
+        cluster="default",
+        sha256=artifact.sha256,
+        jar_id=jar.jar_id,
+        incarnation=bench.flink.incarnation,
+        path=f"/uploads/{jar.jar_id}",
     )
     assert jar.name == jar_name(bench.flink.incarnation, artifact.sha256, "tests")
 

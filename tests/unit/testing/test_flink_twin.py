@@ -41,7 +41,7 @@ class Cluster:
         self.jar = self.upload()
 
     def upload(self, content: bytes = b"jar") -> str:
-        return self.twin.upload_jar("a.jar", io.BytesIO(content), len(content))
+        return self.twin.upload_jar("a.jar", io.BytesIO(content), len(content)).jar_id
 
     def request(self, attempt: int, restore_from: str | None = None, **changes: Any) -> Submit:
         jar = changes.get("jar", self.jar)

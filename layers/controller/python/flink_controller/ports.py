@@ -22,6 +22,7 @@ from flink_controller.domain.observation import (
     StorageUnreadable,
     StoredState,
     TriggerStatus,
+    UploadedJar,
     Vertex,
 )
 from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, Run, StagedJar, StatusSummary
@@ -368,8 +369,8 @@ class FlinkGateway(Protocol):
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""
 
-    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> str:
-        """Upload a jar and give its id. Every call makes another jar."""
+    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> UploadedJar:
+        """Upload a jar. Every call makes another jar."""
 
     def delete_jar(self, jar_id: str) -> None:
         """Delete an uploaded jar. Harmless twice."""

@@ -369,11 +369,12 @@ class DynamoStatusStore:
             "Update": {
                 "TableName": self._table,
                 "Key": _jar_key(jar.cluster, jar.sha256),
-                "UpdateExpression": "SET jar_id = :jar_id, incarnation = :incarnation ADD #users :user",
-                "ExpressionAttributeNames": {"#users": "users"},
+                "UpdateExpression": "SET jar_id = :jar_id, incarnation = :incarnation, #path = :path ADD #users :user",
+                "ExpressionAttributeNames": {"#users": "users", "#path": "path"},
                 "ExpressionAttributeValues": {
                     ":jar_id": text(jar.jar_id),
                     ":incarnation": text(jar.incarnation),
+                    ":path": text(jar.path),
                     ":user": {"SS": [job_id]},
                 },
             }
@@ -448,7 +449,13 @@ def _artifact_of(status: JobStatus) -> str | None:
 
 
 def _jar(cluster: str, sha256: str, item: Item) -> StagedJar:
-    return StagedJar(cluster=cluster, sha256=sha256, jar_id=item["jar_id"]["S"], incarnation=item["incarnation"]["S"])
+    return StagedJar(
+        cluster=cluster,
+        sha256=sha256,
+        jar_id=item["jar_id"]["S"],
+        incarnation=item["incarnation"]["S"],
+        path=item["path"]["S"] if "path" in item else "",
+    )
 
 
 def _key(job_id: str, sort_key: str) -> dict[str, Any]:

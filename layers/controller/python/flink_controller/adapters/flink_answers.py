@@ -29,6 +29,7 @@ from flink_controller.domain.observation import (
     TriggerFailed,
     TriggerInProgress,
     TriggerStatus,
+    UploadedJar,
     Vertex,
 )
 
@@ -281,13 +282,13 @@ def jars(body: bytes) -> list[JarSeen]:
     return [JarSeen(jar_id=jar.id, name=jar.name, uploaded_ms=jar.uploaded) for jar in _read(_Jars, body).files]
 
 
-def uploaded_jar(body: bytes) -> str:
-    """Read the id out of the answer to an upload."""
+def uploaded_jar(body: bytes) -> UploadedJar:
+    """Read id and place out of the answer to an upload."""
     answer = _read(_Uploaded, body)
     jar_id = re.split(r"[/\\]", answer.filename)[-1]
     if answer.status != "success" or not JAR_ID.fullmatch(jar_id):
         raise NotFlinksAnswerError("the upload's answer names no jar")
-    return jar_id
+    return UploadedJar(jar_id, answer.filename)
 
 
 def started_job(body: bytes) -> str:

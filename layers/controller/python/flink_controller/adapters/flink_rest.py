@@ -44,6 +44,7 @@ from flink_controller.domain.observation import (
     Refused,
     TriggerStatus,
     TriggerUnknown,
+    UploadedJar,
     Vertex,
 )
 
@@ -105,8 +106,8 @@ class FlinkRest:
         """List uploaded jars. One call."""
         return self._get("/jars", answers.jars)
 
-    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> str:
-        """Upload a jar as a stream and give its id. One call, not repeated: the stream is read once.
+    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> UploadedJar:
+        """Upload a jar as a stream. One call, not repeated: the stream is read once.
 
         Raises:
             RejectedError: the name is no plain file name.

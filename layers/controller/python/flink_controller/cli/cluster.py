@@ -28,6 +28,8 @@ from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 MAX_CA_BYTES: Final = 2**16
 _SECRET: Final = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}")
 
+_PYTHON: Final = re.compile(r"/?[\w.+-]+(/[\w.+-]+)*", re.ASCII)
+
 app = typer.Typer(help="Register Flink session clusters.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -44,6 +46,10 @@ def add(
     auth: Annotated[Auth, typer.Option(help="How the controller proves itself to it.")] = Auth.NONE,
     secret: Annotated[str | None, typer.Option(metavar="ARN", help="Secret that holds the credentials.")] = None,
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Private certificate authority, as PEM.")] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Python with PyFlink, on all its machines. Default: it runs no PyFlink."),
+    ] = None,
     heartbeat_timeout: Annotated[
         float | None,
         typer.Option(
@@ -57,6 +63,10 @@ def add(
     """
     remote = remote_of(context)
     _check_given(remote, name, url, (savepoint_root, checkpoint_root), auth, secret)
+    if python is not None and not _PYTHON.fullmatch(python):
+        raise FailureError(
+            "--python: write the path of an interpreter on the cluster's machines, such as /opt/flink/venv/bin/python"
+        )
     cluster = Cluster(
         name=name,
         url=url.rstrip("/"),
@@ -65,6 +75,7 @@ def add(
         auth=auth,
         secret=secret,
         ca=None if ca is None else _certificate(ca),
+        python=python,
     )
     known = _registered(remote, name)
     if known is not None and known.url != cluster.url:

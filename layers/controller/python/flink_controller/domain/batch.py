@@ -30,6 +30,7 @@ from flink_controller.domain.status import (
     RevisionRef,
     Run,
     RunOutcome,
+    StagedJar,
 )
 
 ON_TIME: Final = timedelta(minutes=2)
@@ -386,7 +387,7 @@ def _start(draft: Draft, spec: JobSpec, revision: RevisionRef) -> Action | None:
     with draft.lane_of(run):
         draft.started_runs.append(_told(draft, run, RunOutcome.RUNNING))
         draft.event("RunStarted", f"{iso(run.scheduled_at)} as {attempt.flink_job_id}")
-        return _submit(draft, run, cluster)
+        return _submit(draft, run, cluster, staged)
 
 
 def _scheduled_before(config: BatchConfig, pending: PendingRun) -> datetime | None:
@@ -395,10 +396,10 @@ def _scheduled_before(config: BatchConfig, pending: PendingRun) -> datetime | No
     return None if schedule is None or pending.nonce is not None else schedule.previous_fire(pending.scheduled_at)
 
 
-def _submit(draft: Draft, run: ActiveRun, cluster: Cluster) -> Action:
+def _submit(draft: Draft, run: ActiveRun, cluster: Cluster, staged: StagedJar) -> Action:
     spec = draft.spec_of(run.revision)
     assert spec is not None
-    return submitting.submit_of(intents.current_attempt(draft), spec, cluster)
+    return submitting.submit_of(intents.current_attempt(draft), spec, cluster, staged)
 
 
 def _lane(draft: Draft, run: ActiveRun) -> Action | None:
@@ -501,7 +502,7 @@ def _retry(draft: Draft, run: ActiveRun, cluster: Cluster) -> Action | None:
     run = draft.run or run
     draft.runs[run.scheduled_at] = _told(draft, run, RunOutcome.RUNNING)
     draft.event("RunRetried", f"{iso(run.scheduled_at)} as {attempt.flink_job_id}")
-    return _submit(draft, run, cluster)
+    return _submit(draft, run, cluster, staged)
 
 
 def _conclude(draft: Draft, run: ActiveRun, spec: JobSpec | None) -> None:

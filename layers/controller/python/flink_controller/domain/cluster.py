@@ -43,5 +43,7 @@ class Cluster(Value):
     """Whether a running job's parallelism can be changed in place."""
     runs_applications: bool = False
     """Whether submits go by `run-application`, which answers at once and runs `main()` on its own time."""
+    python: str | None = None
+    """The Python of JobManager and TaskManagers that has PyFlink; None: the cluster runs no PyFlink."""
     flink_version: str = ""
     """As read at registration; for messages only."""

@@ -208,6 +208,7 @@ def check_cluster(
         _uploads(cluster, settings),
         _job_results(cluster, settings),
         _retention(settings),
+        _python(cluster, settings),
         _root("savepoint root", cluster.savepoint_root, settings, SAVEPOINT_KEYS, is_local=is_local, buckets=buckets),
         _root("checkpoint root", cluster.checkpoint_root, settings, CHECKPOINT_KEYS, is_local=is_local, buckets=buckets),
     )
@@ -335,6 +336,24 @@ def _retention(settings: Mapping[str, str]) -> Check:
         "retention",
         CheckStatus.OK,
         f"every submit asks for retention on cancellation; Flink keeps the newest {shown(retained, 20).strip(chr(39))} checkpoints",
+    )
+
+
+def _python(cluster: Cluster, settings: Mapping[str, str]) -> Check:
+    """Flink tells over REST neither whether a machine has Python nor what the JobManager's environment is."""
+    own = settings.get("python.client.executable") or settings.get("python.executable")
+    if cluster.python is not None:
+        return Check(
+            "python",
+            CheckStatus.OK,
+            f"{cluster.python}, as registered; that each machine has it, with PyFlink, and the JobManager FLINK_OPT_DIR, shows at"
+            " the first submit",
+        )
+    hint = "" if own is None else f"; its configuration names {shown(own)}"
+    return Check(
+        "python",
+        CheckStatus.OK,
+        f"not prepared: pyflink artifacts wait (flinkctl cluster add {cluster.name} … --python PATH){hint}",
     )
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from flink_controller.domain.archive import ArchiveError, Contents
+from flink_controller.domain.archive import ArchiveError, Contents, read_archive
+from flink_controller.domain.artifact import ArtifactType
 from flink_controller.domain.jar import entry_classes
-from flink_controller.domain.program import is_text, text_fault
+from flink_controller.domain.program import inferred_type, is_text, modules_fault, text_fault
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ def inspect(key: str, contents: Contents) -> Inspection:
         fault = text_fault(key, contents.head)
         return Inspection() if fault is None else Inspection("ScriptRefused", fault)
     try:
+        if inferred_type(key) is ArtifactType.PYFLINK:
+            fault = modules_fault(read_archive(contents))
+            return Inspection() if fault is None else Inspection("NotModules", fault)
         offered = entry_classes(contents)
     except ArchiveError as fault:
         return Inspection("NotAJar", str(fault))

@@ -35,6 +35,7 @@ _REFUSALS = frozenset(
         "KeyRevoked",
         "KeyUnknown",
         "NotAJar",
+        "NotModules",
         "ScriptRefused",
         "SignatureInvalid",
         "StatementInvalid",

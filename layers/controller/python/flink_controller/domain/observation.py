@@ -184,6 +184,15 @@ class JarSeen:
 
 
 @dataclass(frozen=True)
+class UploadedJar:
+    """What an upload gave."""
+
+    jar_id: str
+    path: str
+    """Where the JobManager keeps it, on its own disk."""
+
+
+@dataclass(frozen=True)
 class ClusterConfig:
     """What `/jobmanager/config` tells."""
 

@@ -483,6 +483,8 @@ class StagedJar(Value):
     sha256: Sha256
     jar_id: str
     incarnation: str
+    path: str = ""
+    """Where the JobManager keeps it; empty in records of earlier versions."""
 
 
 class Pause(Value):

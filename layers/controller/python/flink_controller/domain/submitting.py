@@ -26,13 +26,14 @@ from flink_controller.domain.observation import (
     Refused,
 )
 from flink_controller.domain.plan import Draft, attempts_of, bounded, living, target_of, wants_running
-from flink_controller.domain.program import program_of
+from flink_controller.domain.program import cluster_fault, program_of, runs_by_itself
 from flink_controller.domain.spec import JobSpec, Rollback, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
     DesiredState,
     EndState,
+    JobType,
     RevisionRef,
     StagedJar,
 )
@@ -110,7 +111,7 @@ def _resend(draft: Draft, revision: RevisionRef) -> Action | None:
         return None
     draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
     draft.jar = staged
-    return submit_of(intents.current_attempt(draft), spec, cluster)
+    return submit_of(intents.current_attempt(draft), spec, cluster, staged)
 
 
 def _burn(draft: Draft, attempt: Attempt) -> Action | None:
@@ -260,7 +261,7 @@ def _start(draft: Draft) -> Action | None:
     if attempt.number == 1:
         draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
     draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
-    return submit_of(attempt, spec, cluster)
+    return submit_of(attempt, spec, cluster, staged)
 
 
 def open_attempt(
@@ -280,7 +281,7 @@ def open_attempt(
         restore_from=restore_from,
         checkpoint_root=cluster.checkpoint_root,
         jar_id=staged.jar_id,
-        application_id=application_id(job) if cluster.runs_applications else None,
+        application_id=application_id(job) if cluster.runs_applications and runs_by_itself(revision.artifact.type) else None,
         incarnation=staged.incarnation,
         created_at=draft.now,
         submitted_at=draft.now,
@@ -301,6 +302,10 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     fault = _state_fault(draft, spec, cluster)
     if fault is not None:
         draft.wait("StateForbidden", fault, draft.now + intents.BLOCKED_LOOK)
+        return False
+    lacking = cluster_fault(spec.type, draft.facts.observation.destination or cluster)
+    if lacking is not None:
+        draft.wait("PythonMissing", lacking, draft.now + intents.BLOCKED_LOOK)
         return False
     if cluster.name != spec.cluster:
         # A move: its bytes are staged on the new cluster, once the job on the old one is dead.
@@ -329,9 +334,16 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     return True
 
 
-def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster) -> Submit:
+def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJar) -> Submit:
     """Give the POST of an attempt."""
-    program = program_of(spec.type, entry_class=spec.entry_class, args=spec.args)
+    program = program_of(
+        spec.type,
+        entry_class=spec.entry_class,
+        args=spec.args,
+        jar_path=staged.path,
+        python=cluster.python,
+        is_batch=spec.job_type is JobType.BATCH,
+    )
     return Submit(
         flink_job_id=attempt.flink_job_id,
         jar_id=attempt.jar_id,

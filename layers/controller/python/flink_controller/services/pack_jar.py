@@ -1,12 +1,14 @@
 """Make the jar in which an artifact that is no jar travels to Flink: its verified bytes, and what runs them."""
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import IO, Final
 
 from flink_controller.domain.artifact import Artifact, ArtifactType
-from flink_controller.domain.program import text_fault
+from flink_controller.domain.names import shown
+from flink_controller.domain.program import MAIN_MODULE, is_text, text_fault
 from flink_controller.domain.sql_script import byte_ranges
 
 EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
@@ -57,5 +59,19 @@ def _entries(artifact: Artifact, content: IO[bytes]) -> Iterable[tuple[str, byte
             ranges = byte_ranges(script.decode())
             yield SCRIPT_ENTRY, script
             yield STATEMENTS_ENTRY, "\n".join(f"{start} {end}" for start, end in ranges).encode()
-        case _:
-            raise ValueError(f"nothing runs a {artifact.type} artifact")
+        case ArtifactType.PYFLINK if is_text(artifact.key):
+            yield f"{MAIN_MODULE}.py", content.read()
+        case ArtifactType.PYFLINK:
+            with zipfile.ZipFile(content) as archive:
+                for entry in sorted(archive.namelist()):
+                    if not entry.endswith("/"):
+                        yield entry, _unpacked(archive, entry)
+        case ArtifactType.JAR:
+            raise ValueError("is a jar already")
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: str) -> bytes:
+    try:
+        return archive.read(entry)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{shown(entry)} cannot be unpacked: {error}") from error

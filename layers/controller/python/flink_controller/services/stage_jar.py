@@ -17,6 +17,7 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, NotFoundError, TransientError
 from flink_controller.domain.jar import entry_class_fault
 from flink_controller.domain.learning import BURN_JOB_NAME
+from flink_controller.domain.observation import UploadedJar
 from flink_controller.domain.plan import Policy, StagingRefused
 from flink_controller.domain.status import StagedJar
 from flink_controller.domain.trust import distrust
@@ -56,7 +57,7 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
     upload = _upload if artifact.type is ArtifactType.JAR else _upload_packed
     with stream:
         try:
-            jar_id = upload(ports, gateway, name, artifact, stream)
+            jar = upload(ports, gateway, name, artifact, stream)
         except FlinkUnreachableError:
             raise
         except TransientError as error:
@@ -64,9 +65,15 @@ def stage_jar(ports: Ports, policy: Policy, cluster: Cluster, action: StageJar) 
             return StagingRefused("ArtifactUnreadable", str(error))
         except ValueError as error:
             return StagingRefused("ScriptRefused", f"{artifact.key}: {error}")
-    if jar_id is None:
+    if jar is None:
         return StagingRefused("ArtifactAltered", f"{artifact.key} version {artifact.version_id} is not what was verified")
-    return StagedJar(cluster=cluster.name, sha256=artifact.staged_digest, jar_id=jar_id, incarnation=action.incarnation)
+    return StagedJar(
+        cluster=cluster.name,
+        sha256=artifact.staged_digest,
+        jar_id=jar.jar_id,
+        incarnation=action.incarnation,
+        path=jar.path,
+    )
 
 
 def _entry_class_fault(ports: Ports, artifact: Artifact, entry_class: str | None) -> str | None:
@@ -92,19 +99,21 @@ def _entry_class_fault(ports: Ports, artifact: Artifact, entry_class: str | None
     return None
 
 
-def _upload(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> str | None:
-    """Send a jar as it is read, and give its id; None if it was not what was verified."""
+def _upload(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> UploadedJar | None:
+    """Send a jar as it is read; None if it was not what was verified."""
     del ports
     hashing = _HashingReader(stream)
-    jar_id = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
+    jar = gateway.upload_jar(name, cast(IO[bytes], hashing), artifact.size_bytes)
     if hashing.hexdigest() == artifact.sha256:
-        return jar_id
-    gateway.delete_jar(jar_id)
+        return jar
+    gateway.delete_jar(jar.jar_id)
     return None
 
 
-def _upload_packed(ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]) -> str | None:
-    """Send the jar that an artifact travels in, and give its id; None, and nothing sent, if it was not what was verified."""
+def _upload_packed(
+    ports: Ports, gateway: FlinkGateway, name: str, artifact: Artifact, stream: IO[bytes]
+) -> UploadedJar | None:
+    """Send the jar that an artifact travels in; None, and nothing sent, if it was not what was verified."""
     with SpooledTemporaryFile(SPOOL_BYTES) as content, SpooledTemporaryFile(SPOOL_BYTES) as jar:
         hashing = _HashingReader(stream)
         copyfileobj(cast(IO[bytes], hashing), content)
@@ -128,7 +137,7 @@ def burn_submit(ports: Ports, policy: Policy, cluster: Cluster, action: Burn) ->
     """
     gateway, jar = ports.flink.connect(cluster), ports.burn_jar
     name = jar_name(action.incarnation, jar.sha256, policy.controller_id)
-    jar_id = _uploaded(gateway, name) or gateway.upload_jar(name, io.BytesIO(jar.content), len(jar.content))
+    jar_id = _uploaded(gateway, name) or gateway.upload_jar(name, io.BytesIO(jar.content), len(jar.content)).jar_id
     return Submit(
         flink_job_id=action.flink_job_id,
         jar_id=jar_id,

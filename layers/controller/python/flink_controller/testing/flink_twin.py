@@ -41,6 +41,7 @@ from flink_controller.domain.observation import (
     TriggerInProgress,
     TriggerStatus,
     TriggerUnknown,
+    UploadedJar,
     Vertex,
 )
 from flink_controller.ports import Clock
@@ -301,15 +302,15 @@ class FlinkTwin:
         self._arrive("jars")
         return [JarSeen(jar.jar_id, jar.name, _milliseconds(jar.uploaded_at)) for jar in self._jars.values()]
 
-    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> str:
-        """Upload a jar and give its id. Every call makes another jar."""
+    def upload_jar(self, name: str, content: IO[bytes], size_bytes: int) -> UploadedJar:
+        """Upload a jar. Every call makes another jar."""
         self._arrive("upload_jar")
         body = content.read(size_bytes)
         if len(body) != size_bytes:
             raise FlinkUnreachableError("the content ended early")
         jar = _Jar(f"{self._uuid()}_{name}", name, hashlib.sha256(body).hexdigest(), self._time)
         self._jars[jar.jar_id] = jar
-        return jar.jar_id
+        return UploadedJar(jar.jar_id, f"/uploads/{jar.jar_id}")
 
     def delete_jar(self, jar_id: str) -> None:
         """Delete an uploaded jar. Harmless twice."""

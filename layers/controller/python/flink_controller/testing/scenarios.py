@@ -1107,7 +1107,7 @@ def _post_by_hand(world: World, digest: str, *, attempt: int) -> None:
     world.promises.by_hand.add(job_id)
     content = jar_bytes("v1")
     assert hashlib.sha256(content).hexdigest() == digest
-    jar_id = world.flink.upload_jar("by-hand.jar", io.BytesIO(content), len(content))
+    jar_id = world.flink.upload_jar("by-hand.jar", io.BytesIO(content), len(content)).jar_id
     world.flink.submit(
         Submit(
             flink_job_id=job_id,

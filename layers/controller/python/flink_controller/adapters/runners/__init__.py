@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Final
 
 from flink_controller.domain.artifact import ArtifactType
+from flink_controller.domain.program import PYTHON_RUNNER
 
 RUNNERS_JAR_NAME: Final = "flinkctl-runners.jar"
 """File name in this package."""
@@ -32,7 +33,8 @@ def runners() -> Mapping[ArtifactType, Mapping[str, bytes]]:
     """Return, for each type, the entries that its jars begin with: some kilobytes, read once per process."""
     with zipfile.ZipFile(io.BytesIO(runners_jar())) as jar:
         classes = {name: jar.read(name) for name in jar.namelist() if name.endswith(".class")}
-    return {ArtifactType.SQL: classes}
+    module = files(__package__).joinpath(f"{PYTHON_RUNNER}.py").read_bytes()
+    return {ArtifactType.SQL: classes, ArtifactType.PYFLINK: {f"{PYTHON_RUNNER}.py": module}}
 
 
 def runners_digest() -> str:
