@@ -136,6 +136,7 @@ def settings_values(
         "environment": config.environment.value,
         "state_buckets": ",".join(config.state_buckets),
         "debounce_seconds": config.debounce_seconds,
+        "revision_history_limit": config.revision_history_limit,
         "function_timeout_seconds": timeout_s,
         # A submit may be on its way for as long as the invocation that sent it lives; twice that leaves no doubt.
         "submit_timeout_seconds": max(_LEAST_SUBMIT_TIMEOUT_S, 2 * timeout_s),

@@ -70,6 +70,8 @@ class DeploymentConfig:
     """How long CloudWatch keeps the functions' logs; the values are those that CloudWatch and this project allow."""
     state_buckets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")], ...] = ()
     """Existing buckets of savepoints and checkpoints. Listed here because roles are fixed at synth."""
+    revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
     """Uploads to one key this close together become one upgrade. 5 s covers a jar, its signature and a re-upload."""
     follow_up_visibility_factor: Annotated[int, Field(ge=1, le=60)] = 6

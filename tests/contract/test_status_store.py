@@ -155,6 +155,14 @@ def test_revisions_are_read_one_by_one_and_in_order(world: World) -> None:
     assert world.statuses.revision("job", 3) is None
 
 
+def test_a_revision_can_be_forgotten_with_the_write_that_makes_another(world: World) -> None:
+    recorded(world.statuses, Commit(status(), revisions=(revision(1), revision(2))))
+
+    recorded(world.statuses, Commit(status(), revisions=(revision(3),), forgotten=(1, 7)))
+
+    assert [found.number for found in world.statuses.revisions("job")] == [2, 3]
+
+
 def test_a_revisions_outcome_can_be_recorded_later(world: World) -> None:
     recorded(world.statuses, Commit(status(), revisions=(revision(1),)))
     recorded(world.statuses, Commit(status(), revisions=(revision(1, outcome="Stable"),)))

@@ -73,6 +73,7 @@ def policy_of(settings: Settings) -> Policy:
         debounce=timedelta(seconds=settings.debounce_seconds),
         submit_timeout=timedelta(seconds=settings.submit_timeout_seconds),
         function_timeout=timedelta(seconds=settings.function_timeout_seconds),
+        revision_history_limit=settings.revision_history_limit,
     )
 
 

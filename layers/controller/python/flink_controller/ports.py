@@ -65,6 +65,8 @@ class Commit:
     """Places of the quota that are given back."""
     quota: int = 0
     """Runs of the namespace that may be active at a time."""
+    forgotten: tuple[int, ...] = ()
+    """Revisions to delete."""
 
 
 class Clock(Protocol):

@@ -39,6 +39,8 @@ class Settings:
     """Comma-separated buckets that hold savepoints and checkpoints; roles can read these and no others."""
     debounce_seconds: int = 5
     """Uploads to one key this close together become one upgrade. 5 s covers a jar with its signature and a re-upload."""
+    revision_history_limit: int = 50
+    """Revisions of a job that are kept beside those in use; rollbacks reach no further back."""
     function_timeout_seconds: int = 60
     """Longest life of one invocation; part of the quarantine after a JobManager was lost."""
     submit_timeout_seconds: int = 120

@@ -119,7 +119,12 @@ class DynamoStatusStore:
         update = self._status_update(held, commit.status, commit_id=commit_id, release=release)
         # The conditions of a new run stand where a cancellation can be read by its place: see _judge_cancellation.
         conditional = [*self._new_runs(held.job_id, commit), *self._quota_update(held.job_id, commit)]
-        items = [*conditional, *self._puts(held.job_id, commit), *self._jar_update(held.job_id, commit.jar)]
+        items = [
+            *conditional,
+            *self._puts(held.job_id, commit),
+            *self._deletes(held.job_id, commit),
+            *self._jar_update(held.job_id, commit.jar),
+        ]
         for attempt in range(_COMMIT_TRIES):
             if self._try_commit(held, update, items, commit_id, commit.started_runs):
                 return replace(held, status=commit.status, version=held.version + 1)
@@ -358,6 +363,10 @@ class DynamoStatusStore:
             update["ConditionExpression"] = "attribute_not_exists(active_runs) OR active_runs <= :room"
             update["ExpressionAttributeValues"][":room"] = number(commit.quota - more)
         yield {"Update": update}
+
+    def _deletes(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
+        for number_ in commit.forgotten:
+            yield {"Delete": {"TableName": self._table, "Key": _key(job_id, _revision_key(number_))}}
 
     def _put(self, job_id: str, sort_key: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": {**_key(job_id, sort_key), **attributes}}}

@@ -49,7 +49,7 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     if job.state.is_terminal:
         _ended(draft, attempt, job)
         return
-    if _is_burn(attempt, job):
+    if is_burn(attempt, job):
         return
     draft.set_attempt(phase=AttemptPhase.LIVE, flink_state=job.state.value)
     if attempt.live_at is None:
@@ -72,7 +72,7 @@ def _present(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
         )
 
 
-def _is_burn(attempt: Attempt, job: JobSeen) -> bool:
+def is_burn(attempt: Attempt, job: JobSeen) -> bool:
     """Whether what is listed under the id is our own burn; a team's job may have any name."""
     return attempt.phase is AttemptPhase.BURNING and job.name == BURN_JOB_NAME
 
@@ -81,7 +81,7 @@ def _ended(draft: Draft, attempt: Attempt, job: JobSeen) -> None:
     if attempt.phase is AttemptPhase.BURNING and draft.application is not None and draft.application.is_alive:
         # Its id is used up; what main() does beside its job goes on, and is ended first.
         return
-    if _is_burn(attempt, job):
+    if is_burn(attempt, job):
         die(draft, EndState.BURNED, cause=attempt.refusal)
         return
     die(draft, EndState(job.state.value), cause=draft.root_cause or attempt.refusal)

@@ -47,6 +47,8 @@ class Policy:
     quarantine_margin: timedelta = timedelta(seconds=10)
     active_runs: int = 100
     """Runs of one namespace that may be active at a time."""
+    revision_history_limit: int = 50
+    """Revisions of a job that are kept beside those that are still in use."""
 
     def quarantine(self, heartbeat_timeout_s: float) -> timedelta:
         """How long an orphan may live, or a late submit be under way, after a JobManager was lost."""
@@ -114,6 +116,8 @@ class Plan:
     """Other records of runs."""
     ended_runs: int = 0
     """Places of the quota that are given back."""
+    forgotten: tuple[int, ...] = ()
+    """Revisions that are kept no longer."""
     action: Action | None = None
     next_look: datetime | None = None
 
@@ -123,6 +127,7 @@ class Draft:
 
     def __init__(self, facts: Facts, status: JobStatus) -> None:
         self.facts = facts
+        self.before = status
         self.status = status
         self.events: list[Event] = []
         self.revisions: list[Revision] = []
@@ -316,6 +321,14 @@ class Draft:
         loaded = self.facts.findings.revisions.get(revision.number)
         return None if loaded is None else JobSpec.model_validate(dict(loaded.spec))
 
+    def _forgotten(self) -> tuple[int, ...]:
+        """Give the revisions that fell out of the history with this plan: by age, or by their last use."""
+        last = self.status.revision_counter - self.facts.policy.revision_history_limit
+        by_age = set(range(self.before.revision_counter + 1, self.status.revision_counter + 1))
+        old = {number - self.facts.policy.revision_history_limit for number in by_age}
+        unused = {number for number in revisions_in_use(self.before) if number <= last}
+        return tuple(sorted(number for number in (old | unused) - revisions_in_use(self.status) if number > 0))
+
     def finish(self, action: Action | None = None) -> Plan:
         """Close the draft."""
         return Plan(
@@ -326,9 +339,25 @@ class Draft:
             started_runs=tuple(self.started_runs),
             runs=tuple(self.runs.values()),
             ended_runs=self.ended_runs,
+            forgotten=self._forgotten(),
             action=action,
             next_look=self.look_at,
         )
+
+
+def revisions_in_use(status: JobStatus) -> frozenset[int]:
+    """Give the numbers of the revisions that a job may still run or go back to, however old they are."""
+    second, operation = status.second, status.operation
+    refs = (
+        status.desired,
+        status.running,
+        status.stable,
+        None if second is None else second.revision,
+        None if operation is None else operation.revision,
+        *(run.revision for run in status.runs.active),
+        status.runs.served,
+    )
+    return frozenset(ref.number for ref in refs if ref is not None)
 
 
 def target_of(status: JobStatus) -> RevisionRef | None:

@@ -129,11 +129,14 @@ def burning(draft: Draft, attempt: Attempt) -> Action | None:
         _note_duplicate(draft, attempt)
     if _is_over(draft, attempt):
         return None
-    if _is_in_main(draft) and draft.now >= attempt.submitted_at + BURN_PATIENCE and attempt.application_id is not None:
+    listed = draft.job(attempt.flink_job_id)
+    # To cancel an application whose own job has failed before it started can end the JobManager (measured, 2.3.0).
+    is_own = listed is not None and not learning.is_burn(attempt, listed)
+    if _is_in_main(draft) and not is_own and draft.now >= attempt.submitted_at + BURN_PATIENCE:
+        assert attempt.application_id is not None
         # Its job can never run any more; main() itself is still to be ended.
         draft.set_attempt(submitted_at=draft.now)
         return CancelApplication(attempt.application_id)
-    listed = draft.job(attempt.flink_job_id)
     if listed is not None and not listed.state.is_terminal and draft.now >= attempt.submitted_at + intents.RESEND:
         # A burn that lives is ended like any other job.
         draft.set_attempt(submitted_at=draft.now)

@@ -19,7 +19,7 @@ from flink_controller.domain.errors import (
     StaleWriteError,
 )
 from flink_controller.domain.observation import FlinkUnreachable
-from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted
+from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted, revisions_in_use
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import NoSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, Run, RunOutcome, StagedJar
@@ -64,6 +64,7 @@ class _Unrecorded:
     started_runs: tuple[Run, ...] = ()
     runs: dict[datetime, Run] = field(default_factory=dict)
     ended_runs: int = 0
+    forgotten: set[int] = field(default_factory=set)
 
     def take(self, made: Plan) -> None:
         self.events.update({event.sequence: event for event in made.events})
@@ -72,6 +73,7 @@ class _Unrecorded:
         self.started_runs += made.started_runs
         self.runs.update({run.scheduled_at: run for run in made.runs})
         self.ended_runs += made.ended_runs
+        self.forgotten.update(made.forgotten)
 
     def commit(self, status: JobStatus, quota: int) -> Commit:
         done = Commit(
@@ -83,9 +85,10 @@ class _Unrecorded:
             tuple(self.runs.values()),
             self.ended_runs,
             quota,
+            tuple(sorted(self.forgotten - revisions_in_use(status))),
         )
         self.events, self.revisions, self.jar = {}, {}, None
-        self.started_runs, self.runs, self.ended_runs = (), {}, 0
+        self.started_runs, self.runs, self.ended_runs, self.forgotten = (), {}, 0, set()
         return done
 
 

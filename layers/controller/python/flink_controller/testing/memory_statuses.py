@@ -225,6 +225,8 @@ class MemoryStatuses:
             self._tables.active_runs[namespace] = self._tables.active_runs.get(namespace, 0) + more
         for revision in commit.revisions:
             self._tables.revisions.setdefault(job_id, {})[revision.number] = revision.model_dump_json()
+        for number in commit.forgotten:
+            self._tables.revisions.get(job_id, {}).pop(number, None)
         for event in commit.events:
             self._tables.events.setdefault(job_id, {})[event.sequence] = event.model_dump_json()
         if commit.jar is not None:
