@@ -16,6 +16,7 @@ from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause
+from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent
 from flink_controller.testing import batch_scenarios
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
@@ -603,6 +604,20 @@ def key_revoked(world: World) -> Iterator[tuple[str, Settled]]:
     yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
 
 
+def key_revoked_and_suspended(world: World) -> Iterator[tuple[str, Settled]]:
+    """The policy has a job on a revoked key stopped with its state; trusted again, it goes on from there."""
+    policy = NamespacePolicy(namespace="default", on_distrust=Reaction.SUSPEND)
+    told = RegistryEvent(time=world.clock.now(), action="Changed", subject="POLICY#default", message="")
+    world.registry.put_policy(policy, told)
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.trust_key(is_trusted=False)
+    yield "stopped", lambda w: w.running_jars == [] and _waits_for(w, "KeyRevoked")
+    world.trust_key(is_trusted=True)
+    yield "back", lambda w: stable_on(digest)(w) and _attempt(w) >= 2
+
+
 def object_overwritten_while_away(world: World) -> Iterator[tuple[str, Settled]]:
     """Somebody puts unsigned bytes under the key before a lost job comes back: the pinned version is what runs."""
     digest = world.upload("v1")
@@ -984,6 +999,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     last_state_upgrade,
     stateless_upgrade,
     key_revoked,
+    key_revoked_and_suspended,
     object_overwritten_while_away,
     suspended_with_a_leftover,
     record_older_than_the_cluster,
