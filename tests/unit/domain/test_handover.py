@@ -109,6 +109,21 @@ def test_a_job_whose_retained_checkpoints_are_gone_was_done_though_nobody_saw_it
     assert "nobody saw its end" in next(event.message for event in job.events.values() if event.reason == "Completed")
 
 
+def test_after_an_end_that_nobody_saw_nothing_begins_anew_by_itself() -> None:
+    job = Job().prove()
+    _vanish(job, is_lost=True)
+
+    job.put(args=["--new"])
+    job.look()
+
+    assert job.reason == "StateUnknown", "it may have been a stop with a savepoint elsewhere"
+    assert job.known.attempt_counter == 1
+    job.put(args=["--new"], deployment__upgrade_mode="stateless")
+    made = job.look()
+    assert isinstance(made.action, Submit)
+    assert made.action.restore_from is None
+
+
 def test_a_job_whose_checkpoints_never_lay_where_they_are_searched_is_neither_done_nor_begun_anew() -> None:
     job = Job().run()
     job.checkpoints = statistics(retained(5, "s3://elsewhere/chk-5"))

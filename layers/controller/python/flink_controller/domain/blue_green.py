@@ -78,7 +78,8 @@ def _save(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
     spec = None if running is None else draft.spec_of(running)
     if running is not None and spec is None:
         return intents.load_revision(draft, running)
-    draft.event("UpgradeStarted", f"revision {attempt.revision} → {target.number}, blue-green", of=target)
+    if retry_at is None:
+        draft.event("UpgradeStarted", f"revision {attempt.revision} → {target.number}, blue-green", of=target)
     operation = intents.new_operation(draft, OperationKind.SAVEPOINT, attempt.flink_job_id, PURPOSE, spec=spec)
     draft.set(operation=operation, green_retry_at=draft.now + RETRY_SAVEPOINT)
     intents.remember_directory(draft, attempt, operation.target_directory)

@@ -114,8 +114,8 @@ def _choose(draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: 
     if not attempt.retains_state:
         return StorageUnreadable("the job's own code deletes its checkpoints when it ends, and no savepoint was found")
     if attempt.end in UNSEEN and attempt.keeps_checkpoints_at_root:
-        # Flink deletes retained checkpoints in one case only: the job was done.
-        return _handover(attempt, None, is_end=True)
+        # Flink deletes retained checkpoints in one case only: the job has FINISHED, by itself or by a stop elsewhere.
+        return Handover(path=None, of_attempt=attempt.number, is_end=True, is_presumed=True)
     if attempt.end in UNSEEN and attempt.has_completed_checkpoint:
         return StorageUnreadable(
             f"it had completed a checkpoint, and not below {attempt.checkpoint_root}, where it is searched"

@@ -310,6 +310,8 @@ class Handover(Value):
     of_attempt: int
     is_end: bool = False
     """Whether the writer finished by itself: the job is complete."""
+    is_presumed: bool = False
+    """Whether nobody saw that end: it may have been a stop whose savepoint lies where nobody looks."""
 
 
 class Savepoint(Value):

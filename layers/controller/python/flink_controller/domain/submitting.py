@@ -302,6 +302,13 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     if spec is None:
         return intents.load_revision(draft, target) or False
     attempt = draft.status.attempt
+    if _is_end_presumed(draft) and spec.deployment.upgrade_mode is not UpgradeMode.STATELESS:
+        message = (
+            "the last attempt finished while nobody saw it; if it was stopped with a savepoint elsewhere, its state is there:"
+            " nothing starts without it. To begin anew write deployment.upgrade_mode: stateless"
+        )
+        draft.wait("StateUnknown", message, draft.now + intents.BLOCKED_LOOK)
+        return False
     fault = _state_fault(draft, spec, cluster)
     if fault is not None:
         draft.wait("StateForbidden", fault, draft.now + intents.BLOCKED_LOOK)
@@ -335,6 +342,13 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id, entry_class=spec.entry_class)
     return True
+
+
+def _is_end_presumed(draft: Draft) -> bool:
+    """Whether the next attempt would begin anew because of an end that nobody saw."""
+    attempt, found = draft.status.attempt, draft.status.handover
+    is_its = attempt is not None and attempt.is_dead and found is not None and found.of_attempt == attempt.number
+    return is_its and found is not None and found.is_presumed
 
 
 def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJar) -> Submit:

@@ -653,7 +653,14 @@ def record_older_than_the_cluster(world: World) -> Iterator[tuple[str, Settled]]
     yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
     world.statuses.restore(backup)
     world.promises.forget_record(JOB)
-    yield "blocked", lambda w: _waits_for(w, "AttemptAhead") and w.running_jars == [digest]
+    # Lost with its JobManager, the job that was never recorded can stop nothing; what came before it left no trace.
+    yield (
+        "blocked",
+        lambda w: (
+            (_waits_for(w, "AttemptAhead") and w.running_jars == [digest])
+            or (w.is_disturbed and _waits_for(w, "StateUnknown") and not w.running_jars)
+        ),
+    )
 
 
 def moved_to_another_cluster(world: World) -> Iterator[tuple[str, Settled]]:
