@@ -91,8 +91,9 @@ def has_ended(runs: list[dict[str, Any]]) -> bool:
 def test_a_paused_job_starts_nothing(batches: Batches) -> None:
     batches.wait("batch-once", has_ended)
 
+    batches.team.wait("batch-paused", lambda known: known["reason"] == "Paused")
+
     assert batches.runs("batch-paused") == []
-    assert batches.team.status("batch-paused")["reason"] == "Paused"
     assert batches.team.flinkctl("unpause", "--job", "batch-paused").returncode == 0
 
 

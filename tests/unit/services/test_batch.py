@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from flink_controller.domain.actions import Submit
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
+from flink_controller.domain.observation import Answer, NoAnswer
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.report import report
 from flink_controller.domain.run_arguments import iso
@@ -13,6 +15,7 @@ from flink_controller.domain.status import Event, Run, RunOutcome
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import JobBehaviour
+from flink_controller.testing.jars import jar_bytes
 from tests.unit.services.batch_bench import FAILING, LONG, MINUTE, QUICK, BatchBench
 from tests.unit.services.bench import JOB, POLICY, SECOND
 
@@ -500,3 +503,126 @@ def test_jitter_is_the_same_for_every_run_of_a_job() -> None:
     late = {(run.started_at - run.scheduled_at) // MINUTE for run in bench.history if run.started_at is not None}
     assert len(late) <= 2
     assert max(late) <= 6
+
+
+def test_a_run_now_that_succeeds_lets_a_job_go_on_that_had_failed_too_often() -> None:
+    bench = BatchBench()
+    bench.schedule(FAILING, suspend_after_failures=1)
+    bench.minutes(3)
+    assert lifecycle(bench.status) is Lifecycle.FAILED
+    failed = starts(bench)
+    bench.upload(jar_bytes("mended"), behaviour=QUICK)
+
+    bench.edit(suspend_after_failures=1, run_now={"nonce": "1", "args": []})
+    bench.look()
+    bench.minutes(3)
+
+    assert lifecycle(bench.status) is Lifecycle.STABLE
+    assert starts(bench) >= failed + 2
+    assert bench.outcomes()[-1] is SUCCEEDED
+
+
+def test_a_run_now_of_a_job_whose_only_run_failed_runs_once() -> None:
+    bench = BatchBench()
+    bench.schedule(JobBehaviour(is_batch=True, fails_after=1 * SECOND, finishes_after=2 * SECOND, restarts=0), cron=None)
+    bench.minutes(2)
+    assert bench.reasons() == ["JobFailed"]
+    digest = bench.status.desired.artifact.sha256 if bench.status.desired is not None else ""
+    bench.flink.behaviours[digest] = QUICK
+
+    bench.edit(cron=None, run_now={"nonce": "1", "args": []})
+    bench.look()
+    bench.minutes(3)
+
+    assert bench.outcomes() == [FAILED, SUCCEEDED]
+    assert lifecycle(bench.status) is Lifecycle.COMPLETED
+
+
+def test_a_restart_of_a_job_whose_only_run_failed_runs_it_again() -> None:
+    bench = BatchBench()
+    bench.schedule(FAILING, cron=None)
+    bench.minutes(2)
+    item = dict(bench.specs.read(JOB) or {})
+    digest = bench.status.desired.artifact.sha256 if bench.status.desired is not None else ""
+    bench.flink.behaviours[digest] = QUICK
+
+    bench.specs.put(JOB, {**item, "deployment": {"restart_nonce": "1"}})
+    bench.look()
+    bench.minutes(2)
+
+    assert bench.outcomes() == [FAILED, SUCCEEDED]
+    assert lifecycle(bench.status) is Lifecycle.COMPLETED
+
+
+def test_a_job_that_was_created_suspended_runs_once_it_is_resumed() -> None:
+    bench = BatchBench()
+    bench.upload(behaviour=QUICK)
+    bench.edit(state="suspended", cron=None)
+    bench.look()
+    bench.minutes(2)
+    assert bench.history == []
+
+    bench.edit(cron=None)
+    bench.look()
+    bench.minutes(2)
+
+    assert bench.outcomes() == [SUCCEEDED]
+
+
+def test_a_deleted_job_without_a_schedule_runs_once_more_when_it_is_written_again() -> None:
+    bench = BatchBench()
+    bench.schedule(cron=None)
+    bench.minutes(2)
+    bench.specs.delete(JOB)
+    bench.look()
+
+    bench.edit(cron=None)
+    bench.look()
+    bench.minutes(2)
+
+    assert bench.outcomes() == [SUCCEEDED] * 2
+
+
+def test_a_time_to_live_is_kept_to_the_second() -> None:
+    bench = BatchBench()
+    bench.schedule(FOREVER, cron=None, ttl_seconds=20)
+
+    bench.run(25 * SECOND)
+
+    assert bench.outcomes() == [RunOutcome.EXPIRED]
+
+
+def test_a_job_keeps_its_kind_once_it_has_run() -> None:
+    bench = BatchBench()
+    bench.schedule(cron=None)
+    bench.minutes(2)
+
+    bench.put(job_type="stream")
+    bench.look()
+
+    valid = bench.status.condition("SpecValid")
+    assert valid is not None
+    assert valid.message.startswith("job_type: stays batch")
+
+
+@pytest.mark.parametrize("has_high_availability", [False, True])
+def test_a_submit_that_nobody_answered_is_never_a_second_run(*, has_high_availability: bool) -> None:
+    bench = BatchBench()
+    bench.registry.put_cluster(bench.cluster.model_copy(update={"high_availability": has_high_availability}))
+    bench.flink.options = replace(bench.flink.options, high_availability=has_high_availability)
+    digest = bench.upload(behaviour=QUICK)
+    bench.edit(cron=None, backoff_limit=3)
+    arrives, lost = bench.flink.submit, list[Submit]()
+
+    def unheard(submit: Submit) -> Answer:
+        lost.append(submit)
+        bench.flink.submit = arrives  # type: ignore[method-assign]  # only the first is lost
+        return NoAnswer("the request vanished")
+
+    bench.flink.submit = unheard  # type: ignore[method-assign]  # a request that never arrives, as nobody can know
+    bench.look()
+    bench.minutes(8)
+
+    ran = [start for start in bench.flink.history if start.jar_sha256 == digest]
+    assert bench.outcomes() == [RunOutcome.LOST if has_high_availability else SUCCEEDED]
+    assert [start.flink_job_id for start in ran] == ([] if has_high_availability else [lost[0].flink_job_id])

@@ -15,7 +15,7 @@ from flink_controller.cli.job import JobArgument
 from flink_controller.cli.output import printable, say
 from flink_controller.domain.errors import StaleWriteError
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
-from flink_controller.domain.status import DesiredState
+from flink_controller.domain.status import DesiredState, JobType
 
 
 def register(app: typer.Typer) -> None:
@@ -113,6 +113,8 @@ def _set_state(remote: Remote, job: str, state: DesiredState, effect: str) -> No
 def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None:
     remote = remote_of(context)
     item = item_of(remote, job)
+    if name == "savepoint_nonce" and item.get("job_type") == JobType.BATCH.value:
+        raise FailureError(f"{printable(job)}: is a batch job, whose runs keep no state; there is nothing to save")
     current = item.get("state", DesiredState.RUNNING.value)
     if current != DesiredState.RUNNING.value:
         raise FailureError(

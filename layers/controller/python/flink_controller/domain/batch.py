@@ -176,9 +176,9 @@ def _take_due(draft: Draft, spec: JobSpec, revision: RevisionRef) -> None:
             draft.now + intents.BLOCKED_LOOK,
         )
         return
-    if runs.closed == "Deleted" and not why:
-        # Written again: a job without a schedule runs once more.
-        draft.set_runs(served=None)
+    if runs.closed in {"Deleted", "RunFailed", "TooManyFailures"} and not why:
+        # Written again, changed or restarted: a job without a schedule runs once more, and failures are counted anew.
+        draft.set_runs(served=None, failed_in_a_row=0)
     # What was due while nothing could start is not made up for; what is asked for now is another matter.
     fresh = [PendingRun(scheduled_at=at) for at in _due(draft, config, why or runs.closed)]
     fresh += _wishes(draft, config, revision)
@@ -191,9 +191,10 @@ def _take_due(draft: Draft, spec: JobSpec, revision: RevisionRef) -> None:
     _not_started(draft, gone, RunOutcome.SKIPPED, "Withdrawn", "another run was asked for before it could start")
     pending = tuple(run for run in pending if run not in gone)
     if why:
-        _not_started(draft, pending, RunOutcome.SKIPPED, why, "no run is started")
-        draft.set_runs(pending=())
-        return
+        # Somebody who asks for a run of a job that has failed too often means it.
+        kept = tuple(run for run in pending if run.nonce is not None and why == draft.status.halt_reason)
+        _not_started(draft, [run for run in pending if run not in kept], RunOutcome.SKIPPED, why, "no run is started")
+        pending = kept
     pending = _in_time(draft, config, pending)
     pending = _policed(draft, config, pending)
     _not_started(draft, pending[: -BACKLOG - 1], RunOutcome.MISSED, "TooManyMissed", f"only the newest {BACKLOG} wait")
@@ -343,7 +344,7 @@ def _record(
 def _start(draft: Draft, spec: JobSpec, revision: RevisionRef) -> Action | None:
     """Start the next pending run, if it is its turn: its record, the counter and the intent are one write."""
     runs, config, cluster = draft.status.runs, spec.batch_config, draft.facts.observation.cluster
-    if not runs.pending or closed(draft) or _is_used_up(draft, config):
+    if not runs.pending or draft.status.desired_state is not DesiredState.RUNNING or _is_used_up(draft, config):
         return None
     if runs.active and config.overlap_policy != "allow":
         return None
@@ -558,6 +559,8 @@ def _end(draft: Draft, run: ActiveRun, outcome: RunOutcome, reason: str, message
         failed_in_a_row=failed,
     )
     if outcome is RunOutcome.SUCCEEDED and draft.status.halt_reason in {"TooManyFailures", "RunFailed"}:
+        # What was due meanwhile stays skipped, and the revision of a job without a schedule has run now.
+        draft.set_runs(closed="" if draft.status.halt_reason == "RunFailed" else runs.closed)
         draft.set(halted=None, halt_reason="")
 
 
