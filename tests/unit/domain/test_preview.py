@@ -13,8 +13,10 @@ from flink_controller.domain.status import (
     EndState,
     Handover,
     JobStatus,
+    JobType,
     OperationKind,
     RefusedRevision,
+    Runs,
     Savepoint,
 )
 from tests.unit.domain.reported_samples import ARTIFACT, ITEM, NOW, dead, operation, ref, status, view
@@ -186,3 +188,26 @@ def test_changed_fields_are_named_by_their_paths() -> None:
 def test_notes_are_for_fields_that_are_set() -> None:
     assert notes_on({"env_vars": {}}) == ()
     assert len(notes_on({"env_vars": {"A": "b"}, "monitoring": {"log_level": "INFO"}})) == 2
+
+
+SERVED = ref(1, view(job_type="batch"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "runs", "step", "said"),
+    [
+        ({"batch_config": {"cron": "0 2 * * *"}}, Runs(), Step.SCHEDULE, "the next run is that of 2030-01-01T02:00:00Z"),
+        ({}, Runs(), Step.RUN, "runs once, now"),
+        ({}, Runs(served=SERVED), Step.NOTHING, "this revision has run"),
+        ({"args": ["--new"]}, Runs(served=SERVED), Step.RUN, "runs once, now"),
+        ({"batch_config": {"run_now": {"nonce": "2"}}}, Runs(served=SERVED, nonce="1"), Step.RUN, "runs once, now"),
+        ({"batch_config": {"cron": "@daily", "max_runs": 2}}, Runs(started=2), Step.NOTHING, "max_runs is 2"),
+        ({"batch_config": {"cron": "@daily", "end_at": "2029-01-01T00:00:00Z"}}, Runs(), Step.NOTHING, "no further"),
+        ({"state": "suspended", "batch_config": {"cron": "@daily"}}, Runs(), Step.SUSPEND, "active runs finish"),
+    ],
+)
+def test_of_a_batch_job_the_next_run_is_told(fields: dict[str, Any], runs: Runs, step: Step, said: str) -> None:
+    found = told(status(job_type=JobType.BATCH, runs=runs), job_type="batch", **fields)
+
+    assert found.step is step
+    assert said in found.summary

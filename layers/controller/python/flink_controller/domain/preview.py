@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from flink_controller.domain import batch
 from flink_controller.domain.acceptance import accept
 from flink_controller.domain.artifact import Artifact, ArtifactHead, Value
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import Observation
 from flink_controller.domain.plan import Draft, Facts, Policy, living, target_of
+from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec, field_paths
-from flink_controller.domain.status import Attempt, DesiredState, JobStatus, Operation, OperationKind
+from flink_controller.domain.status import Attempt, DesiredState, JobStatus, JobType, Operation, OperationKind
 
 _NOTES = {
     "env_vars": "env_vars travel as Flink's global job parameters; they are no process environment",
@@ -38,6 +40,10 @@ class Step(StrEnum):
     RESTART = "restart"
     SUSPEND = "suspend"
     SAVEPOINT = "savepoint"
+    RUN = "run"
+    """A batch job runs once."""
+    SCHEDULE = "schedule"
+    """A batch job runs when its next instant comes."""
     WAIT = "wait"
     REFUSE = "refuse"
 
@@ -135,7 +141,7 @@ def preview(
     observation = Observation(cluster=cluster, flink=None, artifact=artifact, pinned=pinned)
     draft = Draft(Facts(job_id, view, observation, now, policy), before.model_copy(update={"waiting": None}))
     accept(draft)
-    asked = _Asked(view.spec, before, draft.status, cluster, running_spec)
+    asked = _Asked(view.spec, before, draft.status, cluster, running_spec, now=now)
     found = asked.preview()
     return found.model_copy(
         update={
@@ -150,8 +156,16 @@ class _Asked:
     """One question: the status before and after acceptance, and what follows from the difference."""
 
     def __init__(
-        self, spec: JobSpec, before: JobStatus, after: JobStatus, cluster: Cluster | None, running_spec: JobSpec | None
+        self,
+        spec: JobSpec,
+        before: JobStatus,
+        after: JobStatus,
+        cluster: Cluster | None,
+        running_spec: JobSpec | None,
+        *,
+        now: datetime,
     ) -> None:
+        self.now = now
         self.spec = spec
         self.before = before
         self.after = after
@@ -163,8 +177,12 @@ class _Asked:
         if self.after.rejected_spec_hash is not None:
             return self._say(
                 Step.REFUSE,
-                "refused: deployment.initial_savepoint_path applies to the very first start only; what runs is left alone",
+                "refused: job_type stays what it was once the job has run; what runs is left alone"
+                if self.spec.job_type is not self.before.job_type
+                else "refused: deployment.initial_savepoint_path applies to the very first start only; what runs is left alone",
             )
+        if self.spec.job_type is JobType.BATCH:
+            return self._batch()
         if self.after.desired_state is DesiredState.SUSPENDED:
             return self._suspend()
         if self.alive is None:
@@ -179,6 +197,30 @@ class _Asked:
         return Preview(
             job_id=self.spec.job_id, step=step, summary=summary, revision=None if target is None else target.number, **more
         )
+
+    def _batch(self) -> Preview:
+        """A batch job: active runs keep what they started with, so only the next run changes."""
+        config, runs, waits = self.spec.batch_config, self.after.runs, self._waits()
+        if self.after.desired_state is DesiredState.SUSPENDED:
+            return self._say(Step.SUSPEND, "no run is started until the job is resumed; active runs finish")
+        if config.max_runs is not None and runs.started >= config.max_runs:
+            return self._say(Step.NOTHING, f"nothing: {runs.started} runs have started, and max_runs is {config.max_runs}")
+        target, schedule = target_of(self.after), batch.schedule_of(config)
+        is_new = runs.served is None or (target is not None and classify(runs.served, target) > SpecChange.IGNORE)
+        is_asked = config.run_now.nonce is not None and config.run_now.nonce != runs.nonce
+        if is_asked or (schedule is None and is_new):
+            step, told = Step.RUN, "the job runs once, now; active runs keep their revision"
+        elif schedule is None:
+            return self._say(Step.NOTHING, "nothing: this revision has run; flinkctl run --now runs it again")
+        else:
+            next_at = schedule.next_fire(max(self.now, config.start) if config.start is not None else self.now)
+            is_over = next_at is None or (config.end is not None and next_at > config.end)
+            if next_at is None or is_over:
+                return self._say(Step.NOTHING, "nothing: the schedule has no further instant")
+            step, told = Step.SCHEDULE, f"the next run is that of {iso(next_at)}; active runs keep their revision"
+        if waits is not None:
+            return self._say(Step.WAIT, f"{told}, once there is what it waits for: {waits}", waits_for=waits)
+        return self._say(step, told, state=State.NONE)
 
     def _suspend(self) -> Preview:
         if self.alive is None:

@@ -75,7 +75,9 @@ def _has_new_signature(ports: Ports, latest: ObjectVersion, head: ArtifactHead) 
 
 
 def _needed(status: JobStatus) -> set[Artifact]:
-    return {found.artifact for found in (status.desired, status.running, status.stable) if found is not None}
+    # A run keeps its revision, and may start again from it.
+    refs = (status.desired, status.running, status.stable, *(run.revision for run in status.runs.active))
+    return {found.artifact for found in refs if found is not None}
 
 
 def _is_there(ports: Ports, artifact: Artifact) -> bool:
