@@ -626,3 +626,19 @@ def test_a_submit_that_nobody_answered_is_never_a_second_run(*, has_high_availab
     ran = [start for start in bench.flink.history if start.jar_sha256 == digest]
     assert bench.outcomes() == [RunOutcome.LOST if has_high_availability else SUCCEEDED]
     assert [start.flink_job_id for start in ran] == ([] if has_high_availability else [lost[0].flink_job_id])
+
+
+def test_a_run_past_its_time_on_a_cluster_that_is_away_is_not_looked_at_all_the_time() -> None:
+    bench = BatchBench()
+    bench.schedule(FOREVER, cron=None, ttl_seconds=20)
+    bench.run(10 * SECOND)
+    bench.flink.kill_jobmanager()
+    bench.run(30 * SECOND)
+    writes = bench.statuses.writes
+
+    bench.minutes(5)
+
+    assert bench.statuses.writes - writes < 60
+    bench.flink.start_jobmanager()
+    bench.minutes(5)
+    assert bench.outcomes() == [RunOutcome.EXPIRED]

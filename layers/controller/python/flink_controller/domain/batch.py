@@ -99,8 +99,8 @@ def settle(draft: Draft) -> None:
         due.append((draft.status.due[1], DueKind.LAUNCH))
     for at in expiries:
         # The tick finds it too, up to a minute later.
-        if at - draft.now <= SOON:
-            draft.look(max(at, draft.now))
+        if timedelta(0) < at - draft.now <= SOON:
+            draft.look(at)
     first = min(due, default=None)
     draft.set(due=None if first is None else (first[1], first[0]))
 

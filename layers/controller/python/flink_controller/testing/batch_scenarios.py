@@ -132,6 +132,15 @@ def lost_run(world: World) -> Iterator[tuple[str, Settled]]:
     yield "lost", lambda w: DONE(w) and _started(w) == 1
 
 
+def run_failed_over(world: World) -> Iterator[tuple[str, Settled]]:
+    """With high availability, on a Flink that forgets what has ended: a run that it takes over is the same run."""
+    world.upload("b1", QUICK)
+    world.put(batch_item(cron="* * * * *", max_runs=2, backoff_limit=2))
+    yield "runs", lambda w: _started(w) >= 1
+    world.flink.restart_jobmanager()
+    yield "all have run", lambda w: has_ended(Lifecycle.COMPLETED)(w) and _started(w) == 2
+
+
 def _started(world: World) -> int:
     return 0 if world.status is None else world.status.runs.started
 
@@ -147,4 +156,5 @@ STORIES = (
     suspended_batch,
     deleted_while_running,
     lost_run,
+    run_failed_over,
 )

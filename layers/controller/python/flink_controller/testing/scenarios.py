@@ -1039,6 +1039,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 OPTIONS: Mapping[str, TwinOptions] = {
     jobmanager_restarts_with_kept_jars.__name__: TwinOptions(keeps_jars=True),
     **{scenario.__name__: TwinOptions(is_adaptive=True) for scenario in RESCALES},
+    batch_scenarios.run_failed_over.__name__: TwinOptions(high_availability=True, forgets_ended=True),
     bounded_job_failed_over.__name__: TwinOptions(high_availability=True, forgets_ended=True),
     **{
         scenario.__name__: TwinOptions(high_availability=True)
