@@ -93,10 +93,9 @@ def _absent(draft: Draft, attempt: Attempt, incarnation: str) -> None:
     quarantine = draft.status.quarantine
     wait = draft.facts.policy.quarantine(cluster.heartbeat_timeout_s)
     is_over = quarantine is not None and quarantine.incarnation == incarnation and draft.now >= quarantine.since + wait
-    # A lane beside it may have submitted since; and with high availability only a job that was seen is waited out.
-    is_older = quarantine is not None and attempt.submitted_at <= quarantine.since
-    is_waited_out = not cluster.high_availability or attempt.phase is AttemptPhase.LIVE
-    if is_over and is_older and is_waited_out:
+    # A lane beside it may have submitted since, in this very life; with high availability only a job that was seen waits.
+    is_in_question = attempt.phase is AttemptPhase.LIVE if cluster.high_availability else attempt.incarnation != incarnation
+    if is_over and is_in_question:
         die(draft, EndState.LOST)
         return
     same_life = incarnation == attempt.incarnation and not cluster.high_availability
