@@ -81,6 +81,9 @@ def settle(draft: Draft) -> None:
     spec = None if revision is None else draft.spec_of(revision)
     if closed(draft):
         draft.set_runs(closed=closed(draft))
+    if closed(draft) == "Deleted" and draft.status.runs.pending:
+        _not_started(draft, draft.status.runs.pending, RunOutcome.SKIPPED, "Deleted", "no run is started")
+        draft.set_runs(pending=())
     runs = draft.status.runs
     expiries = [run.expires_at for run in runs.active if run.expires_at is not None and run.ending is None]
     due = [(at, DueKind.EXPIRE) for at in expiries]
