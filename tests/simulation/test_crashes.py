@@ -10,11 +10,11 @@ from flink_controller.testing.simulator import FaultKind
 from tests.simulation.enumerate import BY_NAME, CRASHES, drawn_pairs, enumerate_pairs, enumerate_story, points_of
 
 SUBTLER = tuple(kind for kind in FaultKind if kind not in CRASHES)
-CRASH_STRIDE = 2
-STRIDE = 36
-"""The suite tries every second death and this part of the subtler faults, always the same; random worlds are new ones in
+CRASH_STRIDE = 3
+STRIDE = 72
+"""The suite tries every third death and this part of the subtler faults, always the same; random worlds are new ones in
 every run, and `make simulate` tries all."""
-PAIRS = 4
+PAIRS = 2
 
 
 @pytest.mark.parametrize("name", BY_NAME)
