@@ -8,7 +8,7 @@ from flink_controller.domain.acceptance import faults_of, settled
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.artifact import ArtifactHead, Verdict
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.domain.observation import FlinkState, TriggerCompleted
+from flink_controller.domain.observation import Checkpoints, FlinkState, TriggerCompleted
 from flink_controller.domain.spec import AbandonedSpec, NoSpec
 from flink_controller.domain.status import DesiredState
 from flink_controller.testing.clock import START
@@ -347,6 +347,7 @@ def test_wishes_are_told_once() -> None:
 @pytest.mark.parametrize("is_completed", [True, False])
 def test_a_restart_begins_again_what_had_ended(is_completed: bool) -> None:  # noqa: FBT001  # a case's outcome
     job = Job(deployment__on_failure__action="none").prove()
+    job.checkpoints = Checkpoints(is_enabled=True)
     job.end(FlinkState.FINISHED if is_completed else FlinkState.FAILED)
     ended = job.lifecycle
     job.put(deployment__on_failure__action="none", deployment__restart_nonce="a")

@@ -106,7 +106,8 @@ def _choose(draft: Draft, attempt: Attempt, listed: Checkpoints | None, stored: 
         if is_stop or (listed is None and newest is not None and newest.is_savepoint):
             assert newest is not None
             return _handover(attempt, newest.path)
-        return _handover(attempt, None, is_end=True)
+        # Only Flink's statistics tell an end from a stop whose savepoint lies elsewhere, and they may be lost by now.
+        return Handover(path=None, of_attempt=attempt.number, is_end=True, is_presumed=listed is None)
     if newest is not None:
         return _handover(attempt, newest.path)
     if draft.status.desired_state in GONE:
@@ -134,8 +135,8 @@ def _inherited(draft: Draft, attempt: Attempt) -> str | None:
     return attempt.restore_from
 
 
-def _handover(attempt: Attempt, path: str | None, *, is_end: bool = False) -> Handover:
-    return Handover(path=path, of_attempt=attempt.number, is_end=is_end)
+def _handover(attempt: Attempt, path: str | None) -> Handover:
+    return Handover(path=path, of_attempt=attempt.number)
 
 
 def _was_stopped(draft: Draft) -> bool:
