@@ -130,6 +130,8 @@ def answers_well(function: str, event: Any) -> bool:
             return bool(answer == {"batchItemFailures": []})
         case "health":
             return answer["statusCode"] in {200, 404}
+        case "sweep_artifacts":
+            return bool(answer == {"artifacts": 0, "judged": 0, "lost": 0})
         case _:
             return bool(answer["woken"] == 0)
 
