@@ -12,6 +12,7 @@ from flink_controller.domain.actions import (
     LoadRun,
     Preparation,
     PruneRuns,
+    ReadCheckpoints,
     ReleaseJar,
     SearchState,
     StageJar,
@@ -253,7 +254,7 @@ class Job:
         self.revisions.update({revision.number: revision for revision in made.revisions})
         return made
 
-    def _prepare(self, known: Findings, action: Preparation) -> Mapping[str, Any]:
+    def _prepare(self, known: Findings, action: Preparation) -> Mapping[str, Any]:  # noqa: C901, PLR0912  # one case an action
         match action:
             case StageJar():
                 if self.staging_refused is not None:
@@ -283,6 +284,8 @@ class Job:
                 return {"released": known.released | {sha256}}
             case TriggerCheckpoint(flink_job_id=job):
                 return {"checkpointed": known.checkpointed | {job}}
+            case ReadCheckpoints(flink_job_id=job):
+                return {"checkpoints": {**known.checkpoints, job: self.checkpoints}}
             case CountFreeSlots():
                 return {"free_slots": self.free_slots}
             case _:

@@ -1,5 +1,6 @@
 """The rules of the planner, one at a time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -703,6 +704,22 @@ def test_the_upgrade_mode_decides_how_the_old_job_ends(mode: str, checkpoints: C
     job.checkpoints = checkpoints
     job.look()
     job.put(deployment__upgrade_mode=mode, args=["--new"])
+
+    made = job.look()
+
+    assert type(made.action) is expected
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(60, Cancel), (61, StopWithSavepoint), (None, StopWithSavepoint)], ids=["young", "old", "none"]
+)
+def test_last_state_takes_a_savepoint_when_the_newest_checkpoint_is_too_old(age: int | None, expected: type) -> None:
+    bounded = {"deployment__upgrade_mode": "last-state", "deployment__max_checkpoint_age_seconds": 60}
+    job = Job(**bounded).prove()
+    job.put(**bounded, args=["--new"])
+    if age is not None:
+        taken = replace(retained(), completed_at=job.now - timedelta(seconds=age))
+        job.checkpoints = Checkpoints(is_enabled=True, completed=taken)
 
     made = job.look()
 

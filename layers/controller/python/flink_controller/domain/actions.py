@@ -28,6 +28,13 @@ class TriggerCheckpoint:
 
 
 @dataclass(frozen=True)
+class ReadCheckpoints:
+    """Read what Flink tells of a job's checkpoints."""
+
+    flink_job_id: str
+
+
+@dataclass(frozen=True)
 class CountFreeSlots:
     """Ask how many slots of the cluster are free."""
 
@@ -149,6 +156,7 @@ Preparation: TypeAlias = (
     StageJar
     | TriggerCheckpoint
     | CountFreeSlots
+    | ReadCheckpoints
     | LoadRevision
     | LoadRun
     | PruneRuns

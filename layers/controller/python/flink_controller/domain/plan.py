@@ -74,6 +74,8 @@ class Findings:
     cleared: str | None = None
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()
+    checkpoints: dict[str, Checkpoints | None] = field(default_factory=dict)
+    """Of jobs whose newest checkpoint is to serve, if it is young enough."""
     free_slots: int | None = None
     checkpointed: frozenset[str] = frozenset()
     """Jobs that were asked for a checkpoint."""

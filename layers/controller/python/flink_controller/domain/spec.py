@@ -202,7 +202,7 @@ class Deployment(_Part):
         "last-state", change=IGNORE, doc="What follows a savepoint that cannot be taken; never stateless."
     )
     max_checkpoint_age_seconds: Seconds | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Last-state: an older newest checkpoint asks for a savepoint instead."
+        None, change=IGNORE, doc="Last-state: an older newest checkpoint asks for a savepoint instead."
     )
     rollback: Rollback = spec_field(Rollback, change=IGNORE, doc="What happens to a revision that does not become healthy.")
     on_failure: OnFailure = spec_field(OnFailure, change=IGNORE, doc="What to do when Flink has given up.")

@@ -6,6 +6,7 @@ from flink_controller.domain import handover, health, intents, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
+    ReadCheckpoints,
     StopWithSavepoint,
 )
 from flink_controller.domain.observation import (
@@ -41,17 +42,29 @@ def stop(draft: Draft, attempt: Attempt, purpose: str) -> Action | None:
             return None
     newer = target_of(draft.status)
     wish = draft.spec_of(newer) if newer is not None else None
-    mode = (wish or spec).deployment.upgrade_mode
+    deployment = (wish or spec).deployment
+    mode, max_age = deployment.upgrade_mode, deployment.max_checkpoint_age_seconds
     is_cancel = purpose == "rollback" or (
         purpose in {"upgrade", "restart"}
         and (mode is UpgradeMode.STATELESS or (mode is UpgradeMode.LAST_STATE and _has_state(attempt)))
     )
+    if is_cancel and mode is UpgradeMode.LAST_STATE and purpose != "rollback" and max_age is not None:
+        if attempt.flink_job_id not in draft.facts.findings.checkpoints:
+            return ReadCheckpoints(attempt.flink_job_id)
+        is_cancel = _is_young(draft, attempt, timedelta(seconds=max_age))
     if purpose == "upgrade":
         draft.event("UpgradeStarted", f"revision {attempt.revision} → {newer.number if newer else '?'}", of=newer)
     if is_cancel:
         draft.set(operation=intents.new_operation(draft, OperationKind.CANCEL, attempt.flink_job_id, purpose))
         return Cancel(attempt.flink_job_id)
     return _request_stop(draft, attempt, spec, purpose, started_at=draft.now, failures=0)
+
+
+def _is_young(draft: Draft, attempt: Attempt, max_age: timedelta) -> bool:
+    """Whether the newest checkpoint was completed lately; one that is not seen is not young."""
+    read = draft.facts.findings.checkpoints[attempt.flink_job_id]
+    newest = None if read is None else read.newest
+    return newest is not None and newest.completed_at is not None and draft.now <= newest.completed_at + max_age
 
 
 def _has_state(attempt: Attempt) -> bool:

@@ -14,6 +14,7 @@ from flink_controller.domain.actions import (
     LoadRun,
     Preparation,
     PruneRuns,
+    ReadCheckpoints,
     ReleaseJar,
     Rescale,
     SearchState,
@@ -46,6 +47,10 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
             assert cluster is not None
             ports.flink.connect(cluster).checkpoint(job)
             return with_findings(facts, checkpointed=findings.checkpointed | {job})
+        case ReadCheckpoints(flink_job_id=job):
+            assert cluster is not None
+            read = ports.flink.connect(cluster).checkpoints(job)
+            return with_findings(facts, checkpoints={**findings.checkpoints, job: read})
         case CountFreeSlots():
             assert cluster is not None
             return with_findings(facts, free_slots=ports.flink.connect(cluster).free_slots())
