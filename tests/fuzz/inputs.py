@@ -104,6 +104,7 @@ def run(seed: int, count: int, report: Callable[[int], None] = lambda _: None) -
     for number, (kind, attempt) in zip(range(count), _turns(random), strict=False):
         try:
             found[f"{kind}: {attempt()}"] += 1
+        # Whatever escapes is what is looked for: no input may end in an exception, of any kind.
         except Exception as error:
             raise FuzzError(f"seed {seed}, input {number}, {kind}: {type(error).__name__}: {error}") from error
         report(number)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 SIGNATURE_SUFFIX = ".sig"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
-RUNNERS_SHA256: Final = "cac4e1f0be26f356549141a8ade581f1eb8048223ffb08d6506c8e011e8de52f"
+RUNNERS_SHA256: Final = "e1878e2af29ae1270be1a0ea752f6b120eec03006958cc9262a95b3b49e904dc"
 """Digest of what the controller adds to scripts and modules (`adapters/runners`); a test says when it must change."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

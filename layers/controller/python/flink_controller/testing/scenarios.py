@@ -787,13 +787,7 @@ def failover(world: World) -> Iterator[tuple[str, Settled]]:
 
 def failover_during_stop(world: World) -> Iterator[tuple[str, Settled]]:
     """The stop is forgotten, the job goes on: it is stopped again, and upgraded with what it has done since."""
-    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
-    world.put(spec_item())
-    yield "stable", stable_on(digest)
-    world.put(spec_item(args=["--two"]))
-    world.clock.advance(timedelta(seconds=5))
-    world.flink.restart_jobmanager()
-    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    yield from jobmanager_restarts_during_stop(world)
 
 
 def failover_after_the_savepoint_of_a_stop(world: World) -> Iterator[tuple[str, Settled]]:

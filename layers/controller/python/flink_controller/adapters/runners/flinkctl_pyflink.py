@@ -16,6 +16,7 @@ def main() -> None:
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    # A team's program may raise anything; it is told to Flink, and raised on.
     except Exception as error:
         _report(error)
         raise
