@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
 from flink_controller.services.sweep import reconcile_fleet
-from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+from flink_controller.telemetry import Metric, clusters_measured, count, fleet_measured, make_logger, make_metrics, publish
 
 SHOWN = 20
 """Foreign jobs that a line of the log names; the metric counts all."""
@@ -24,6 +24,9 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
     count(metrics, Metric.CLUSTERS_UNREACHABLE, len(found.unreachable))
     count(metrics, Metric.FOREIGN_JOBS, len(found.foreign))
     count(metrics, Metric.JOBS_DISTRUSTED, len(found.distrusted))
+    count(metrics, Metric.CIRCUITS_OPEN, len(found.open_circuits))
+    publish(metrics, clusters_measured(found.clusters, len(found.unreachable)))
+    publish(metrics, fleet_measured(found.census, per_job=wired.settings.per_job_metrics))
     logger.info(
         "swept",
         extra={
@@ -33,6 +36,8 @@ def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str,
             "unreachable": found.unreachable,
             "foreign": found.foreign[:SHOWN],
             "distrusted": found.distrusted[:SHOWN],
+            "open_circuits": found.open_circuits,
+            "stuck": found.census.stuck[:SHOWN],
         },
     )
     return {"jobs": found.jobs, "woken": len(found.woken), "unreachable": list(found.unreachable)}

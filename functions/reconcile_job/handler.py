@@ -2,19 +2,20 @@
 
 import json
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
+from flink_controller.ports import Commit
 from flink_controller.services.reconcile import Outcome, reconcile_job
-from flink_controller.telemetry import Metric, count, count_run, make_logger, make_metrics
+from flink_controller.telemetry import Metric, count, make_logger, make_metrics, measured, publish
 
 RESERVE = timedelta(seconds=35)
 """No look begins with less time left: a submit may wait 25 s for a job's main() to return."""
 
+_LOOKS = {Outcome.BUSY: Metric.LOOKS_BUSY, Outcome.OVERTAKEN: Metric.LOOKS_OVERTAKEN}
 metrics = make_metrics()
 
 
@@ -24,20 +25,23 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     wired = controller()
     logger = make_logger(wired.settings)
     failed = []
+
+    def told(commit: Commit) -> None:
+        publish(metrics, measured(commit, per_job=wired.settings.per_job_metrics))
+
     for job_id, record_ids in _wake_ups(event).items():
         if timedelta(milliseconds=context.get_remaining_time_in_millis()) < RESERVE:
             wired.ports.follow_ups.send_now([job_id])
             continue
         try:
-            outcome = reconcile_job(
-                wired.ports, wired.policy, job_id, owner=context.aws_request_id, told=partial(count_run, metrics)
-            )
+            outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id, told=told)
         except ControllerError as error:
             logger.warning("look failed", extra={"job": job_id, "reason": str(error)})
+            count(metrics, Metric.RECONCILIATION_ERRORS)
             failed += record_ids
             continue
         logger.info("looked", extra={"job": job_id, "outcome": outcome.value})
-        count(metrics, Metric.LOOKS_BUSY if outcome is Outcome.BUSY else Metric.LOOKS)
+        count(metrics, _LOOKS.get(outcome, Metric.LOOKS))
     return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
 
 

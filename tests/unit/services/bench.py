@@ -14,7 +14,7 @@ from flink_controller.domain.artifact import ArtifactHead, KeyAlgorithm, Trusted
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
-from flink_controller.ports import BurnJar, Ports
+from flink_controller.ports import BurnJar, Commit, Ports
 from flink_controller.services.admit_artifact import Admission, admit_artifact
 from flink_controller.services.reconcile import Outcome, reconcile_job
 from flink_controller.testing.clock import VirtualClock
@@ -66,6 +66,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
+        self.told: list[Commit] = []
+        """Everything that looks have recorded."""
         self.storage = StorageTwin()
         self.flink = FlinkTwin(self.clock, self.storage, TwinOptions(checkpoint_root="s3://state/checkpoints"))
         self.flink.behaviours[hashlib.sha256(BURN_BYTES).hexdigest()] = BURN
@@ -128,7 +130,7 @@ class Bench:
 
     def look(self, job_id: str = JOB, owner: str = "me") -> Outcome:
         """Wake a job."""
-        return reconcile_job(self.ports, POLICY, job_id, owner=owner)
+        return reconcile_job(self.ports, POLICY, job_id, owner=owner, told=self.told.append)
 
     def stabilise(self) -> None:
         """Deploy the job and let it be proven."""

@@ -11,7 +11,8 @@ from flink_controller.domain.observation import Answer, NoAnswer
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.report import report
 from flink_controller.domain.run_arguments import iso
-from flink_controller.domain.status import Event, Run, RunOutcome
+from flink_controller.domain.status import Event, RunOutcome
+from flink_controller.ports import Commit
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import JobBehaviour
@@ -485,13 +486,13 @@ def test_the_status_tells_what_comes_next() -> None:
 
 
 def test_a_run_is_told_once_it_is_written() -> None:
-    bench, told = BatchBench(), list[Run]()
+    bench, told = BatchBench(), list[Commit]()
     bench.upload(behaviour=QUICK)
     bench.edit(cron=None)
 
     reconcile_job(bench.ports, POLICY, JOB, owner="me", told=told.append)
 
-    assert [run.outcome for run in told] == [RunOutcome.RUNNING]
+    assert [run.outcome for commit in told for run in commit.started_runs] == [RunOutcome.RUNNING]
 
 
 def test_jitter_is_the_same_for_every_run_of_a_job() -> None:

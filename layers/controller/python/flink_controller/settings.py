@@ -45,6 +45,8 @@ class Settings:
     """Longest life of one invocation; part of the quarantine after a JobManager was lost."""
     submit_timeout_seconds: int = 120
     """A submit whose answer was lost is not sent again before this; twice the longest invocation."""
+    per_job_metrics: bool = False
+    """Whether some metrics are published for each job as well; each job then costs some 6 metrics."""
     log_level: str = "INFO"
     """Threshold of the structured log."""
     tracing: bool = False

@@ -1,15 +1,18 @@
 """Logs and metrics: their names once, and the only module beside the handlers that knows Powertools and X-Ray."""
 
 import logging
-from collections.abc import Callable
-from enum import Enum
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any, Final, TypeVar
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from flink_controller.domain.status import Run, RunOutcome
+from flink_controller.domain.census import Census
+from flink_controller.domain.status import Attempt, JobStatus, JobType, Run, RunOutcome
+from flink_controller.ports import Commit
 from flink_controller.settings import Settings
 
 NAMESPACE = "FlinkJobController"
@@ -18,10 +21,24 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Metric(Enum):
-    """Every metric, with its unit."""
+    """Every metric, with its unit. Those that begin with `flink_` have the names under which people look for them."""
 
+    DEPLOYMENTS = ("flink_job_deployments_total", MetricUnit.Count)
+    """Labels: `status` (`Deployment`) and `job_type`."""
+    DEPLOYMENT_DURATION = ("flink_job_deployment_duration_seconds", MetricUnit.Seconds)
+    ACTIVE_JOBS = ("flink_active_jobs", MetricUnit.Count)
+    """Label: `job_type`."""
+    RECONCILIATION_ERRORS = ("flink_reconciliation_errors_total", MetricUnit.Count)
+    CLUSTER_HEALTH = ("flink_cluster_health_status", MetricUnit.Count)
+    """1 for a cluster that answered, 0 for one that did not: the minimum tells whether all did."""
+    JOB_READY = ("flink_job_ready", MetricUnit.Count)
+    """Label: `job_id`. Only where the deployment asks for metrics of each job."""
     LOOKS = ("looks", MetricUnit.Count)
     LOOKS_BUSY = ("looks_busy", MetricUnit.Count)
+    LOOKS_OVERTAKEN = ("looks_overtaken", MetricUnit.Count)
+    LOOK_LAG = ("look_lag", MetricUnit.Seconds)
+    STUCK_JOBS = ("stuck_jobs", MetricUnit.Count)
+    CIRCUITS_OPEN = ("circuits_open", MetricUnit.Count)
     ARTIFACTS_ADMITTED = ("artifacts_admitted", MetricUnit.Count)
     ARTIFACTS_REFUSED = ("artifacts_refused", MetricUnit.Count)
     FLEET_JOBS = ("fleet_jobs", MetricUnit.Count)
@@ -43,6 +60,45 @@ class Metric(Enum):
     RUN_LATENESS = ("run_lateness", MetricUnit.Seconds)
 
 
+class Deployment(StrEnum):
+    """What became of an attempt to bring a revision to Flink: the values of the label `status`."""
+
+    STARTED = "started"
+    """Submitted; of a batch job, a run."""
+    SUCCEEDED = "succeeded"
+    """Proven healthy; of a batch job, the run's success."""
+    ROLLED_BACK = "rolled_back"
+    """Refused or not healthy by its deadline, and the stable revision comes back."""
+    FAILED = "failed"
+    """Given up, with nothing to go back to; of a batch job, a run that failed or was lost."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One value of a metric."""
+
+    metric: Metric
+    value: float = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Dimensions beside `service`. Each combination is a metric of its own, and paid for as one."""
+
+
+_DEPLOYMENTS: Final = {
+    "Submitted": Deployment.STARTED,
+    "Stable": Deployment.SUCCEEDED,
+    "RollbackStarted": Deployment.ROLLED_BACK,
+    "GivenUp": Deployment.FAILED,
+}
+"""What the events of a stream job tell of deployments."""
+_RUNS: Final = {
+    RunOutcome.RUNNING: Deployment.STARTED,
+    RunOutcome.SUCCEEDED: Deployment.SUCCEEDED,
+    RunOutcome.FAILED: Deployment.FAILED,
+    RunOutcome.LOST: Deployment.FAILED,
+}
+"""What the outcomes of runs tell of deployments; the others are nobody's success or failure."""
+
+
 def make_logger(settings: Settings) -> Logger:
     """Give the structured logger, and have the package's own loggers write through it."""
     logger = Logger(service=SERVICE, level=settings.log_level, log_uncaught_exceptions=False)
@@ -56,16 +112,89 @@ def make_metrics() -> Metrics:
     return Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
-def count_run(metrics: Metrics, run: Run) -> None:
-    """Add a run that has started, or ended, or was not started."""
-    count(metrics, Metric[f"RUNS_{run.outcome.name}"])
+def measured(commit: Commit, *, per_job: bool = False) -> Iterator[Measurement]:
+    """Give what a look's record is in figures.
+
+    Args:
+        commit: what was recorded.
+        per_job: tell deployments once more under the job's name.
+    """
+    status = commit.status
+    # Another attempt of a run is neither a start nor an end.
+    runs = [*commit.started_runs, *(run for run in commit.runs if run.outcome is not RunOutcome.RUNNING)]
+    for run in runs:
+        yield from _run_measured(run)
+    if status.job_type is JobType.STREAM:
+        deployments = [_DEPLOYMENTS[event.reason] for event in commit.events if event.reason in _DEPLOYMENTS]
+    else:
+        deployments = [_RUNS[run.outcome] for run in runs if run.outcome in _RUNS]
+    for deployment in deployments:
+        labels = {"status": deployment.value}
+        yield Measurement(Metric.DEPLOYMENTS, labels={**labels, "job_type": status.job_type.value})
+        if per_job:
+            yield Measurement(Metric.DEPLOYMENTS, labels={**labels, "job_id": status.job_id})
+    begun = {attempt.number: attempt.created_at for attempt in _attempts(status)}
+    for event in commit.events:
+        if event.reason == "Running" and event.attempt in begun:
+            seconds = (event.time - begun[event.attempt]).total_seconds()
+            yield Measurement(Metric.DEPLOYMENT_DURATION, seconds)
+            if per_job:
+                yield Measurement(Metric.DEPLOYMENT_DURATION, seconds, {"job_id": status.job_id})
+
+
+def _run_measured(run: Run) -> Iterator[Measurement]:
+    yield Measurement(Metric[f"RUNS_{run.outcome.name}"])
     if run.outcome is RunOutcome.RUNNING and run.started_at is not None:
-        count(metrics, Metric.RUN_LATENESS, (run.started_at - run.scheduled_at).total_seconds())
+        yield Measurement(Metric.RUN_LATENESS, (run.started_at - run.scheduled_at).total_seconds())
     elif run.started_at is not None and run.ended_at is not None:
-        count(metrics, Metric.RUN_DURATION, (run.ended_at - run.started_at).total_seconds())
+        yield Measurement(Metric.RUN_DURATION, (run.ended_at - run.started_at).total_seconds())
 
 
-def count(metrics: Metrics, metric: Metric, value: float = 1) -> None:
+def _attempts(status: JobStatus) -> Iterator[Attempt]:
+    if status.attempt is not None:
+        yield status.attempt
+    if status.second is not None:
+        yield status.second.attempt
+    for run in status.runs.active:
+        yield run.attempt
+
+
+def clusters_measured(asked: int, unanswered: int) -> Iterator[Measurement]:
+    """Give the health of the clusters that a tick has asked."""
+    for index in range(asked):
+        yield Measurement(Metric.CLUSTER_HEALTH, float(index >= unanswered))
+
+
+def fleet_measured(found: Census, *, per_job: bool = False) -> Iterator[Measurement]:
+    """Give the fleet in figures, and with `per_job` the readiness of each job."""
+    if per_job:
+        for job_id, is_ready in found.ready.items():
+            yield Measurement(Metric.JOB_READY, float(is_ready), {"job_id": job_id})
+    for job_type, number in found.active.items():
+        yield Measurement(Metric.ACTIVE_JOBS, number, {"job_type": job_type.value})
+    yield Measurement(Metric.LOOK_LAG, found.look_lag.total_seconds())
+    yield Measurement(Metric.STUCK_JOBS, len(found.stuck))
+
+
+def publish(metrics: Metrics, measurements: Iterable[Measurement]) -> None:
+    """Add measurements: those without labels are told together, each combination of labels in a line of its own."""
+    labelled: dict[tuple[tuple[str, str], ...], list[Measurement]] = {}
+    for one in measurements:
+        if one.labels:
+            labelled.setdefault(tuple(sorted(one.labels.items())), []).append(one)
+        else:
+            count(metrics, one.metric, one.value)
+    for labels, ones in labelled.items():
+        apart = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+        apart.add_dimension("service", SERVICE)
+        for name, value in labels:
+            apart.add_dimension(name, value)
+        for one in ones:
+            count(apart, one.metric, one.value)
+        apart.flush_metrics()
+
+
+def count(metrics: Metrics | EphemeralMetrics, metric: Metric, value: float = 1) -> None:
     """Add to a metric."""
     name, unit = metric.value
     metrics.add_metric(name=name, unit=unit, value=value)

@@ -1,9 +1,10 @@
 """Where a job is in its life: derived from the status on every read, never stored as a decision."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from flink_controller.domain.plan import living, living_of, target_of, wants_running
-from flink_controller.domain.status import AttemptPhase, DesiredState, JobStatus, JobType, StatusSummary
+from flink_controller.domain.status import AttemptPhase, Condition, DesiredState, JobStatus, JobType, StatusSummary
 from flink_controller.domain.trust import DISTRUST_REASONS
 
 
@@ -147,8 +148,15 @@ def summarise(status: JobStatus) -> StatusSummary:
         desired_revision=None if status.desired is None else status.desired.number,
         running_revision=None if alive is None else alive.revision,
         reason="" if ready is None else ready.reason,
+        unready_since=_unready_since(status, ready),
         updated_at=status.updated_at,
     )
+
+
+def _unready_since(status: JobStatus, ready: Condition | None) -> datetime | None:
+    if ready is None:
+        return status.created_at
+    return None if ready.status == "True" else ready.last_transition_time
 
 
 __all__ = ["Lifecycle", "lifecycle", "summarise"]

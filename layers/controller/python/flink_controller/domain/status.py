@@ -475,6 +475,8 @@ class StatusSummary(Value):
     desired_revision: int | None = None
     running_revision: int | None = None
     reason: str = ""
+    unready_since: datetime | None = None
+    """Since when the job has not been ready; None while it is."""
     updated_at: datetime | None = None
 
 

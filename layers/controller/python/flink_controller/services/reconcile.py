@@ -22,7 +22,7 @@ from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted, revisions_in_use
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import NoSpec, read_spec
-from flink_controller.domain.status import Event, JobStatus, Revision, Run, RunOutcome, StagedJar
+from flink_controller.domain.status import Event, JobStatus, Revision, Run, StagedJar
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
 from flink_controller.services.gate import Gate
@@ -116,12 +116,12 @@ def reconcile_jobs(ports: Ports, policy: Policy, job_ids: Iterable[str], *, owne
     return late
 
 
-def _nobody(_run: Run) -> None:
+def _nobody(_commit: Commit) -> None:
     """Tell nobody."""
 
 
 def reconcile_job(
-    ports: Ports, policy: Policy, job_id: str, *, owner: str, told: Callable[[Run], None] = _nobody
+    ports: Ports, policy: Policy, job_id: str, *, owner: str, told: Callable[[Commit], None] = _nobody
 ) -> Outcome:
     """Look at one job and do what its plan says.
 
@@ -130,7 +130,7 @@ def reconcile_job(
         policy: the installation's numbers.
         job_id: whom to look at.
         owner: names this invocation in leases.
-        told: is given each run that has started, ended, or was not started, once that is written.
+        told: is given everything that this look records, once it is written.
 
     Raises:
         TransientError: a store or the queue does not answer; the wake-up should be delivered again.
@@ -150,7 +150,7 @@ def reconcile_job(
         return Outcome.OVERTAKEN
 
 
-def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callable[[Run], None]) -> Outcome:
+def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callable[[Commit], None]) -> Outcome:
     job_id, recorded = held.job_id, held.status
     spec = read_spec(job_id, ports.specs.read(job_id))
     if recorded is None and isinstance(spec, NoSpec):
@@ -226,21 +226,15 @@ def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, statu
 
 
 def _record(
-    ports: Ports, policy: Policy, held: Held, status: JobStatus, unrecorded: _Unrecorded, told: Callable[[Run], None]
+    ports: Ports, policy: Policy, held: Held, status: JobStatus, unrecorded: _Unrecorded, told: Callable[[Commit], None]
 ) -> Held:
     """Record an intent. Its effect comes after, never before."""
     stamped = fitted(status.model_copy(update={"updated_at": ports.clock.now()}), STATUS_ROOM_BYTES)
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
     commit = unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at}), policy.active_runs)
     held = ports.statuses.commit(held, commit, release=False)
-    _tell(commit, told)
+    told(commit)
     return held
-
-
-def _tell(commit: Commit, told: Callable[[Run], None]) -> None:
-    """Tell starts and ends; another attempt of a run is neither."""
-    for run in (*commit.started_runs, *(run for run in commit.runs if run.outcome is not RunOutcome.RUNNING)):
-        told(run)
 
 
 def _finish(
@@ -251,7 +245,7 @@ def _finish(
     recorded: JobStatus | None,
     unrecorded: _Unrecorded,
     planned: datetime | None,
-    told: Callable[[Run], None],
+    told: Callable[[Commit], None],
 ) -> Outcome:
     now, status = ports.clock.now(), fitted(status, STATUS_ROOM_BYTES)
     is_unchanged = recorded is not None and status.model_copy(update={"updated_at": recorded.updated_at}) == recorded
@@ -260,7 +254,7 @@ def _finish(
     else:
         commit = unrecorded.commit(status.model_copy(update={"updated_at": now}), policy.active_runs)
         ports.statuses.commit(held, commit, release=True)
-        _tell(commit, told)
+        told(commit)
     # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
     if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):
         ports.follow_ups.send(held.job_id, max(status.next_look - now, timedelta(0)))

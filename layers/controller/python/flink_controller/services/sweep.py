@@ -7,10 +7,12 @@ artifacts that they name. A quiet tick writes nothing and wakes nobody.
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flink_controller.domain.artifact import KeyStatus
+from flink_controller.domain.census import Census, census
+from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import TAG_DIGITS, tag
@@ -40,6 +42,9 @@ class Sweep:
     """Live jobs that no known job has started, as `cluster/id`. They are left alone."""
     distrusted: tuple[str, ...] = ()
     """Jobs that run on a revoked key or denied bytes."""
+    open_circuits: tuple[str, ...] = ()
+    """Clusters that looks do not ask, because they did not answer several times in a row."""
+    census: Census = field(default_factory=Census, compare=False)
 
 
 def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
@@ -59,9 +64,11 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
         if summary.cluster:
             by_cluster[summary.cluster].append(summary)
     ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
-    unreachable, foreign = [], []
+    unreachable, foreign, open_circuits = [], [], []
     for name in sorted(by_cluster):
-        listed = _list(ports, name)
+        listed, circuit = _list(ports, name)
+        if not circuit.is_closed:
+            open_circuits.append(name)
         if listed is None:
             unreachable.append(name)
         foreign += [
@@ -77,29 +84,36 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
     if woken:
         ports.follow_ups.send_now(list(woken))
-    return Sweep(len(summaries), len(by_cluster), tuple(unreachable), tuple(woken), tuple(foreign), tuple(distrusted))
+    return Sweep(
+        len(summaries),
+        len(by_cluster),
+        tuple(unreachable),
+        tuple(woken),
+        tuple(foreign),
+        tuple(distrusted),
+        tuple(open_circuits),
+        census(summaries, now),
+    )
 
 
-def _list(ports: Ports, name: str) -> dict[str, JobSeen] | None:
-    """List a cluster's jobs; None when it does not answer or is not registered."""
+def _list(ports: Ports, name: str) -> tuple[dict[str, JobSeen] | None, Circuit]:
+    """List a cluster's jobs (None when it does not answer or is not registered), and give its circuit after that."""
     try:
         cluster = ports.registry.cluster(name)
         if cluster is None:
-            return None
+            return None, Circuit()
         gateway = ports.flink.connect(cluster)
     except RejectedError:
-        return None
+        return None, Circuit()
     # Asked whatever its circuit says: once a minute is little, and closes it within a minute of the cluster's return.
     circuit = ports.circuits.read(name).circuit
     try:
         listed = {job.flink_job_id: job for job in gateway.jobs()}
     except FlinkUnreachableError as error:
-        failed(ports.circuits, name, circuit, ports.clock.now(), str(error), by=SWEEP)
-        return None
+        return None, failed(ports.circuits, name, circuit, ports.clock.now(), str(error), by=SWEEP)
     except RejectedError:
-        return None
-    closed(ports.circuits, name, circuit)
-    return listed
+        return None, circuit
+    return listed, closed(ports.circuits, name, circuit)
 
 
 def _alive(listed: dict[str, JobSeen] | None) -> list[JobSeen]:
