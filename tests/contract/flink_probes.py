@@ -321,6 +321,25 @@ def an_id_outlives_a_main_that_throws_and_a_class_that_is_missing(probe: Probe) 
     probe.wait(lambda: probe.is_processing(job))
 
 
+@probe("P01")
+def a_plan_runs_main_and_starts_nothing(probe: Probe) -> None:
+    job = probe.new_id()
+
+    planned = probe.flink.plan(probe.request("counter", job))
+    thrown = probe.flink.plan(probe.request("failing-main", job))
+    missing = probe.flink.plan(probe.request("missing-class", job))
+    gone = probe.flink.plan(replace(probe.request("counter", job), jar_id=f"{UNKNOWN_JAR}_probe.jar"))
+
+    assert planned == Accepted()
+    assert thrown == Refused(RefusalKind.PROGRAM, "java.lang.IllegalArgumentException: CounterJob was told to fail in main")
+    assert missing == Refused(RefusalKind.PROGRAM, "java.lang.ClassNotFoundException: com.example.Missing")
+    assert isinstance(gone, Refused)
+    assert gone.kind is RefusalKind.JAR_GONE
+    assert probe.seen(job) is None
+    assert probe.submit("counter", job) == Accepted()
+    probe.wait(lambda: probe.is_processing(job))
+
+
 @probe("M12")
 def our_own_jar_burns_an_id_that_was_never_seen(probe: Probe) -> None:
     job = probe.new_id()

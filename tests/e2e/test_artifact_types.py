@@ -81,7 +81,7 @@ def test_a_script_that_flink_does_not_understand_says_where(team: Team) -> None:
     job = "sql-wrong"
     team.upload(f"artifacts/{job}.sql", SQL.encode())
     team.put(sql_spec(team, job, job))
-    team.wait_stable(job, 1)
+    running = team.wait_stable(job, 1)["flink"]["job_id"]
 
     team.upload(f"artifacts/{job}.sql", SQL.replace("SELECT k FROM numbers", "SELECT nothing FROM numbers").encode())
     back = team.wait(job, lambda status: status["lifecycle"] == "ROLLED_BACK")
@@ -90,6 +90,8 @@ def test_a_script_that_flink_does_not_understand_says_where(team: Team) -> None:
     team.remove(job)
 
     assert "line 11, column 28: Column 'nothing' not found in any table" in back["message"]
+    # Flink has said so to a plan: what ran was never stopped for it.
+    assert back["flink"] == {"job_id": running, "state": "RUNNING"}
     verified = next(found for found in refused["conditions"] if found["type"] == "ArtifactVerified")
     assert verified["reason"] == "ScriptRefused"
     assert "line 14, column 1: SELECT gives rows" in verified["message"]

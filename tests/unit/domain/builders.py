@@ -10,6 +10,7 @@ from flink_controller.domain.actions import (
     DeleteStaleJars,
     LoadRevision,
     LoadRun,
+    PlanProgram,
     Preparation,
     PruneRuns,
     ReadCheckpoints,
@@ -23,6 +24,7 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.names import flink_job_id, tag
 from flink_controller.domain.observation import (
+    Accepted,
     Answer,
     ApplicationSeen,
     Checkpoint,
@@ -288,6 +290,8 @@ class Job:
                 return {"checkpoints": {**known.checkpoints, job: self.checkpoints}}
             case CountFreeSlots():
                 return {"free_slots": self.free_slots}
+            case PlanProgram(submit=submit):
+                return {"planned": {**known.planned, submit.jar_id: Accepted()}}
             case _:
                 assert_never(action)
 

@@ -383,6 +383,12 @@ class FlinkGateway(Protocol):
         With an application id it is accepted before main() runs; what main() comes to is told by `application`.
         """
 
+    def plan(self, submit: Submit) -> Answer:
+        """Have a submit planned, up to the job that would start; nothing starts, and the job id stays unused.
+
+        Never raises; harmless twice as far as its main() is.
+        """
+
     def application(self, application_id: str) -> ApplicationSeen | None:
         """Look at a main() that was submitted to run by itself, or None for one that Flink does not know."""
 

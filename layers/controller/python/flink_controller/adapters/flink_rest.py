@@ -72,6 +72,8 @@ class Timeouts:
     """Until the answer to an upload, once all bytes are sent."""
     submit_s: float = 25.0
     """A submit runs the job's main() before it answers. What takes longer is found in the list by the next look."""
+    plan_s: float = 10.0
+    """A plan of SQL takes 0.1 s, the first of a JobManager 5 s (measured); a check that takes longer is left out."""
 
 
 class FlinkRest:
@@ -148,6 +150,21 @@ class FlinkRest:
             return Refused(*answers.refusal(texts))
 
         return _answer(run)
+
+    def plan(self, submit: Submit) -> Answer:
+        """Plan a jar without running it. One call, not repeated: a plan may take long."""
+
+        def ask() -> Answer:
+            path = f"/jars/{_jar(submit.jar_id)}/plan"
+            reply = self._call("POST", path, json=_plan_request(submit), read_s=self._timeouts.plan_s, may_be_cut=True)
+            if reply.status == HTTPStatus.OK:
+                return Accepted()
+            texts = self._errors(reply)
+            if answers.is_undecided(texts):
+                return NoAnswer(answers.error_cause(texts))
+            return Refused(*answers.refusal(texts))
+
+        return _answer(ask)
 
     def application(self, application_id: str) -> ApplicationSeen | None:
         """Look at a main() that runs by itself. One call, two for one that failed."""
@@ -485,16 +502,20 @@ def _reply(response: requests.Response, wait_s: float, *, may_be_cut: bool) -> _
     return _Reply(response.status_code, bytes(body))
 
 
-def _run_request(submit: Submit) -> dict[str, Any]:
+def _plan_request(submit: Submit) -> dict[str, Any]:
     body: dict[str, Any] = {
         "jobId": _flink_id(submit.flink_job_id),
         "programArgsList": list(submit.args),
         "parallelism": submit.parallelism,
-        "allowNonRestoredState": submit.allow_non_restored_state,
         "flinkConfiguration": dict(submit.configuration),
     }
     if submit.entry_class is not None:
         body["entryClass"] = submit.entry_class
+    return body
+
+
+def _run_request(submit: Submit) -> dict[str, Any]:
+    body = {**_plan_request(submit), "allowNonRestoredState": submit.allow_non_restored_state}
     if submit.application_id is not None:
         body["applicationId"] = _flink_id(submit.application_id)
     if submit.restore_from is not None:

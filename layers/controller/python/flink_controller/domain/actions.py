@@ -96,6 +96,13 @@ class Submit:
 
 
 @dataclass(frozen=True)
+class PlanProgram:
+    """Have Flink plan what a submit would start, without starting it: `main()` is run for its plan."""
+
+    submit: Submit
+
+
+@dataclass(frozen=True)
 class Burn:
     """End an id whose submit may still arrive: occupy it with a job that fails at once."""
 
@@ -162,6 +169,7 @@ Preparation: TypeAlias = (
     | PruneRuns
     | SearchState
     | DeleteStaleJars
+    | PlanProgram
     | ReleaseJar
 )
 """Effects that need no intent: they change no job."""

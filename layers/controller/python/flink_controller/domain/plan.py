@@ -71,6 +71,8 @@ class Findings:
     staging_refused: StagingRefused | None = None
     revisions: dict[int, Revision | None] = field(default_factory=dict)
     stored: dict[str, StoredState | StorageUnreadable] = field(default_factory=dict)
+    planned: dict[str, Answer] = field(default_factory=dict)
+    """What Flink said to the plan of a jar's program, by jar id."""
     cleared: str | None = None
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()

@@ -117,6 +117,15 @@ def runs_by_itself(type_: ArtifactType) -> bool:
     return type_ is not ArtifactType.PYFLINK
 
 
+def is_planned_first(type_: ArtifactType) -> bool:
+    """Tell whether Flink is asked for the plan of a new revision before the running job is stopped for it.
+
+    The plan runs main(). A script's defines tables and nothing else, in 0.1 s; a jar's may do anything, and would do it
+    twice; PyFlink's holds a function for the seconds that Python needs to start.
+    """
+    return type_ is ArtifactType.SQL
+
+
 def program_of(
     type_: ArtifactType, *, entry_class: str | None, args: Sequence[str], jar_path: str, python: str | None, is_batch: bool
 ) -> Program:

@@ -20,6 +20,7 @@ from flink_controller.domain.status import (
     Attempt,
     Operation,
     OperationKind,
+    RevisionRef,
 )
 
 RETRY_STOP = timedelta(seconds=10)
@@ -41,6 +42,12 @@ def stop(draft: Draft, attempt: Attempt, purpose: str) -> Action | None:
             health.judge(draft, attempt, spec)
             return None
     newer = target_of(draft.status)
+    if purpose == "upgrade" and newer is not None:
+        planned = submitting.plan_first(draft, newer)
+        if isinstance(planned, str):
+            return _refuse_unstarted(draft, attempt, newer, spec, planned)
+        if planned is not None:
+            return planned
     wish = draft.spec_of(newer) if newer is not None else None
     deployment = (wish or spec).deployment
     mode, max_age = deployment.upgrade_mode, deployment.max_checkpoint_age_seconds
@@ -58,6 +65,19 @@ def stop(draft: Draft, attempt: Attempt, purpose: str) -> Action | None:
         draft.set(operation=intents.new_operation(draft, OperationKind.CANCEL, attempt.flink_job_id, purpose))
         return Cancel(attempt.flink_job_id)
     return _request_stop(draft, attempt, spec, purpose, started_at=draft.now, failures=0)
+
+
+def _refuse_unstarted(draft: Draft, attempt: Attempt, newer: RevisionRef, spec: JobSpec, cause: str) -> Action | None:
+    """Leave what runs alone: Flink has said beforehand that it will not start the new revision."""
+    wish = draft.spec_of(newer)
+    if draft.status.stable is not None and (wish is None or wish.deployment.rollback.enabled):
+        draft.event("SubmissionRefused", cause, warning=True, of=newer)
+        handover.refuse(draft, "SubmissionRefused", cause)
+        draft.look(draft.now)
+        return None
+    draft.wait("SubmissionRefused", cause, draft.now + intents.BLOCKED_LOOK)
+    health.judge(draft, attempt, spec)
+    return None
 
 
 def _is_young(draft: Draft, attempt: Attempt, max_age: timedelta) -> bool:

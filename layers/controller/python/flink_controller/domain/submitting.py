@@ -9,6 +9,7 @@ from flink_controller.domain.actions import (
     Cancel,
     CancelApplication,
     DeleteStaleJars,
+    PlanProgram,
     Preparation,
     ReleaseJar,
     StageJar,
@@ -26,7 +27,7 @@ from flink_controller.domain.observation import (
     Refused,
 )
 from flink_controller.domain.plan import Draft, attempts_of, bounded, living, target_of, wants_running
-from flink_controller.domain.program import cluster_fault, program_of, runs_by_itself
+from flink_controller.domain.program import cluster_fault, is_planned_first, program_of, runs_by_itself
 from flink_controller.domain.spec import JobSpec, Rollback, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
@@ -271,10 +272,17 @@ def open_attempt(
     draft: Draft, revision: RevisionRef, cluster: Cluster, staged: StagedJar, *, restore_from: str | None
 ) -> Attempt:
     """Make the next attempt, of either lane, and claim its jar. The caller records it in its lane."""
-    number = draft.status.attempt_counter + 1
+    attempt = _next_attempt(draft, revision, cluster, staged, restore_from=restore_from)
     digests = dict.fromkeys((*draft.status.staged_digests, revision.artifact.staged_digest))
-    draft.set(attempt_counter=number, staged_digests=tuple(digests), void_jar_id=None)
+    draft.set(attempt_counter=attempt.number, staged_digests=tuple(digests), void_jar_id=None)
     draft.jar = staged
+    return attempt
+
+
+def _next_attempt(
+    draft: Draft, revision: RevisionRef, cluster: Cluster, staged: StagedJar, *, restore_from: str | None
+) -> Attempt:
+    number = draft.status.attempt_counter + 1
     job = flink_job_id(draft.facts.policy.controller_id, draft.facts.job_id, number)
     return Attempt(
         number=number,
@@ -342,6 +350,22 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id, entry_class=spec.entry_class)
     return True
+
+
+def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:
+    """Have a new revision planned by Flink while the old one still runs, where that is sound.
+
+    Returns:
+        What to do first; why Flink refuses the program; or None when nothing speaks against it.
+    """
+    spec, cluster, staged = draft.spec_of(target), draft.facts.observation.cluster, draft.facts.findings.staged
+    if spec is None or cluster is None or staged is None or not is_planned_first(spec.type) or spec.cluster != cluster.name:
+        return None
+    answer = draft.facts.findings.planned.get(staged.jar_id)
+    if answer is None:
+        attempt = _next_attempt(draft, target, cluster, staged, restore_from=None)
+        return PlanProgram(submit_of(attempt, spec, cluster, staged))
+    return answer.cause if isinstance(answer, Refused) and answer.kind is RefusalKind.PROGRAM else None
 
 
 def _is_end_presumed(draft: Draft) -> bool:

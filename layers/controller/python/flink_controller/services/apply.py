@@ -12,6 +12,7 @@ from flink_controller.domain.actions import (
     Effect,
     LoadRevision,
     LoadRun,
+    PlanProgram,
     Preparation,
     PruneRuns,
     ReadCheckpoints,
@@ -29,7 +30,7 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.observation import Answer, NotSent
 from flink_controller.domain.plan import Facts, Policy, StagingRefused, with_findings
-from flink_controller.ports import Ports
+from flink_controller.ports import FlinkGateway, Ports
 from flink_controller.services.stage_jar import burn_submit, stage_jar
 
 
@@ -43,17 +44,9 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
     match action:
         case LoadRevision() | LoadRun() | PruneRuns():
             return _on_record(ports, facts, action)
-        case TriggerCheckpoint(flink_job_id=job):
+        case TriggerCheckpoint() | ReadCheckpoints() | CountFreeSlots() | PlanProgram():
             assert cluster is not None
-            ports.flink.connect(cluster).checkpoint(job)
-            return with_findings(facts, checkpointed=findings.checkpointed | {job})
-        case ReadCheckpoints(flink_job_id=job):
-            assert cluster is not None
-            read = ports.flink.connect(cluster).checkpoints(job)
-            return with_findings(facts, checkpoints={**findings.checkpoints, job: read})
-        case CountFreeSlots():
-            assert cluster is not None
-            return with_findings(facts, free_slots=ports.flink.connect(cluster).free_slots())
+            return _ask(ports.flink.connect(cluster), facts, action)
         case SearchState():
             stored = ports.storage.search(
                 action.flink_job_id,
@@ -77,6 +70,26 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
         case ReleaseJar(cluster=name, sha256=sha256):
             _release_jar(ports, facts, name, sha256)
             return with_findings(facts, released=findings.released | {sha256})
+        case _:
+            assert_never(action)
+
+
+def _ask(
+    gateway: FlinkGateway, facts: Facts, action: TriggerCheckpoint | ReadCheckpoints | CountFreeSlots | PlanProgram
+) -> Facts:
+    """Ask Flink what a decision waits for."""
+    findings = facts.findings
+    match action:
+        case TriggerCheckpoint(flink_job_id=job):
+            gateway.checkpoint(job)
+            return with_findings(facts, checkpointed=findings.checkpointed | {job})
+        case ReadCheckpoints(flink_job_id=job):
+            return with_findings(facts, checkpoints={**findings.checkpoints, job: gateway.checkpoints(job)})
+        case CountFreeSlots():
+            return with_findings(facts, free_slots=gateway.free_slots())
+        case PlanProgram(submit=submit):
+            # Whatever keeps Flink from planning it is no verdict: the submit itself will tell.
+            return with_findings(facts, planned={**findings.planned, submit.jar_id: gateway.plan(submit)})
         case _:
             assert_never(action)
 

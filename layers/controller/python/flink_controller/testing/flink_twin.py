@@ -333,6 +333,23 @@ class FlinkTwin:
             self._catch_up()
         return call.answer or NoAnswer("no answer to the submit in time")
 
+    def plan(self, submit: Submit) -> Answer:
+        """Run main() for its plan."""
+        try:
+            self._arrive("plan")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        jar = self._found(submit)
+        if isinstance(jar, Refused):
+            return jar
+        behaviour = self._behaviour(jar)
+        if not self._is_busy:
+            self._clock.sleep(min(behaviour.main, self.options.client_timeout))
+            self._catch_up()
+        if behaviour.main >= self.options.client_timeout:
+            return NoAnswer("no answer to the plan in time")
+        return Accepted() if behaviour.main_throws is None else Refused(RefusalKind.PROGRAM, behaviour.main_throws)
+
     def application(self, application_id: str) -> ApplicationSeen | None:
         """Look at a main() that runs by itself."""
         self._arrive("application")
@@ -677,7 +694,8 @@ class FlinkTwin:
     def _live(self) -> list[_Job]:
         return [*self._orphans, *(job for job in self._jobs.values() if not job.state.is_terminal)]
 
-    def _receive(self, submit: Submit) -> _Call | Refused:
+    def _found(self, submit: Submit) -> _Jar | Refused:
+        """Find the jar and the class that a request names."""
         jar = self._jars.get(submit.jar_id)
         if jar is None:
             cause = (
@@ -685,9 +703,15 @@ class FlinkTwin:
                 f" {self._incarnation}/flink-web-upload/{submit.jar_id} does not exist"
             )
             return Refused(RefusalKind.JAR_GONE, cause)
-        behaviour = self._behaviour(jar)
-        if behaviour.class_is_missing:
+        if self._behaviour(jar).class_is_missing:
             return Refused(RefusalKind.PROGRAM, f"java.lang.ClassNotFoundException: {submit.entry_class}")
+        return jar
+
+    def _receive(self, submit: Submit) -> _Call | Refused:
+        jar = self._found(submit)
+        if isinstance(jar, Refused):
+            return jar
+        behaviour = self._behaviour(jar)
         call = _Call(submit, jar, self._incarnation, self._time)
         if submit.application_id is not None:
             if submit.application_id in self._applications:
