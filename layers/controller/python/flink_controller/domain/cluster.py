@@ -17,6 +17,7 @@ class Auth(StrEnum):
     MTLS = "mtls"
     BEARER = "bearer"
     BASIC = "basic"
+    API_KEY = "api-key"
     KERBEROS = "kerberos"
 
 
@@ -35,6 +36,8 @@ class Cluster(Value):
     """ARN of the secret that holds the credentials."""
     ca: str | None = None
     """PEM of a private certificate authority."""
+    kerberos_principal: str | None = None
+    """As whom the controller speaks to the cluster, such as `flink@REALM`; with `kerberos` only."""
     heartbeat_timeout_s: float = Field(default=DEFAULT_HEARTBEAT_TIMEOUT_S, gt=0)
     """How long a TaskManager outlives its JobManager; part of the quarantine."""
     high_availability: bool = False
@@ -47,3 +50,8 @@ class Cluster(Value):
     """The Python of JobManager and TaskManagers that has PyFlink; None: the cluster runs no PyFlink."""
     flink_version: str = ""
     """As read at registration; for messages only."""
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the way to its REST interface is encrypted."""
+        return self.url.startswith("https://")
