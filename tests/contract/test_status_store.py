@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from flink_controller.domain.errors import ControllerError, LeaseTakenError, StaleWriteError
-from flink_controller.domain.status import DueKind, StagedJar
+from flink_controller.domain.status import DueKind, SavepointKind, SavepointRecord, StagedJar
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from tests.contract.samples import DIGEST, event, held, recorded, revision, status
 from tests.contract.worlds import AwsWorld, World, after
@@ -336,3 +336,16 @@ def test_only_events_expire(aws_world: AwsWorld) -> None:
 
     ninety_days_s = 90 * 24 * 3600
     assert expiring == {"EVENT#000000000001": str(int(after(1).timestamp()) + ninety_days_s)}
+
+
+def test_records_of_savepoints_are_read_back_oldest_first(world: World) -> None:
+    made = [
+        SavepointRecord(
+            number=number, path=f"s3://state/{number}", kind=SavepointKind.PERIODIC, completed_at=after(number), revision=1
+        )
+        for number in (2, 10, 1)
+    ]
+    recorded(world.statuses, Commit(status(), savepoints=tuple(made)))
+
+    assert world.statuses.savepoints("job") == sorted(made, key=lambda found: found.number)
+    assert world.statuses.savepoints("another") == []

@@ -36,7 +36,6 @@ WITHOUT_EFFECT = (
     "security.ssl_enabled",
     "stream_config.savepoint_retention.count",
     "stream_config.savepoint_retention.days",
-    "stream_config.savepoint_trigger_interval",
 )
 
 

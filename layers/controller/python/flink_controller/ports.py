@@ -25,7 +25,17 @@ from flink_controller.domain.observation import (
     UploadedJar,
     Vertex,
 )
-from flink_controller.domain.status import DueKind, Event, JobStatus, Pause, Revision, Run, StagedJar, StatusSummary
+from flink_controller.domain.status import (
+    DueKind,
+    Event,
+    JobStatus,
+    Pause,
+    Revision,
+    Run,
+    SavepointRecord,
+    StagedJar,
+    StatusSummary,
+)
 from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
 
 STATUS_LIMIT_BYTES: Final = 32 * 1024
@@ -67,6 +77,8 @@ class Commit:
     """Runs of the namespace that may be active at a time."""
     forgotten: tuple[int, ...] = ()
     """Revisions to delete."""
+    savepoints: tuple[SavepointRecord, ...] = ()
+    """Records of savepoints, new or not."""
 
 
 class Clock(Protocol):
@@ -152,6 +164,9 @@ class StatusStore(Protocol):
 
     def prune_runs(self, job_id: str, *, succeeded: int, other: int) -> int:
         """Delete the oldest records of runs that have ended beyond some of each kind, and say how many. Harmless twice."""
+
+    def savepoints(self, job_id: str) -> list[SavepointRecord]:
+        """Read the records of all savepoints, oldest first, consistently."""
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index of all statuses. May lag behind."""

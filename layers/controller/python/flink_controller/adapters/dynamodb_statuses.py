@@ -42,7 +42,16 @@ from flink_controller.domain.errors import (
 from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.names import JobName, shown
 from flink_controller.domain.report import surplus
-from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, Run, StagedJar, StatusSummary
+from flink_controller.domain.status import (
+    DueKind,
+    Event,
+    JobStatus,
+    Revision,
+    Run,
+    SavepointRecord,
+    StagedJar,
+    StatusSummary,
+)
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 
 if TYPE_CHECKING:
@@ -61,6 +70,7 @@ _STATUS: Final = "STATUS"
 _REVISION: Final = "REVISION#"
 _EVENT: Final = "EVENT#"
 _RUN: Final = "RUN#"
+_SAVEPOINT: Final = "SAVEPOINT#"
 _COMMIT_TRIES: Final = 3
 _LONGEST_PAUSE_S: Final = 0.05
 
@@ -191,6 +201,10 @@ class DynamoStatusStore:
             with translated(f"delete a run's record of {shown(job_id)}"):
                 self._client.delete_item(TableName=self._table, Key=_key(job_id, _run_key(run.scheduled_at)))
         return len(gone)
+
+    def savepoints(self, job_id: str) -> list[SavepointRecord]:
+        """Read the records of all savepoints, oldest first, consistently."""
+        return [parsed(SavepointRecord, item) for item in self._query(_under(job_id, _SAVEPOINT))]
 
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index of all statuses. May lag behind."""
@@ -334,6 +348,8 @@ class DynamoStatusStore:
             yield self._put(job_id, _revision_key(revision.number), {"document": document(revision)})
         for run in commit.runs:
             yield self._put(job_id, _run_key(run.scheduled_at), {"document": document(run)})
+        for savepoint in commit.savepoints:
+            yield self._put(job_id, f"{_SAVEPOINT}{savepoint.number:012d}", {"document": document(savepoint)})
         for event in commit.events:
             expires_at = (epoch_ms(event.time + EVENT_RETENTION)) // 1000
             attributes = {"document": document(event), "expires_at": number(expires_at)}

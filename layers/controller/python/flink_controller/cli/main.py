@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli import artifact, batch, cluster, going_back, job, key, pause, policy, spec, wish
+from flink_controller.cli import artifact, batch, cluster, going_back, job, key, pause, policy, savepoint, spec, wish
 from flink_controller.cli.context import real_session
 from flink_controller.cli.fault import told
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 for noun in (spec, job, batch, wish, going_back, pause):
     noun.register(app)
+app.add_typer(savepoint.app, name="savepoint")
 app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="keys")
 app.add_typer(policy.app, name="policy")

@@ -1,4 +1,4 @@
-"""What a team asks of a job: `suspend`, `resume`, `restart`, `savepoint`, `delete`.
+"""What a team asks of a job: `suspend`, `resume`, `restart`, `delete`.
 
 Each is one conditional write of spec fields, so that whoever writes items directly can do all of it.
 """
@@ -23,7 +23,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: flinkctl suspend etl && flinkctl wait etl --for suspended")(suspend)
     app.command(epilog="Example: flinkctl resume etl")(resume)
     app.command(epilog="Example: flinkctl restart etl && flinkctl wait etl --for stable")(restart)
-    app.command(epilog="Example: flinkctl savepoint etl && flinkctl get etl")(savepoint)
     app.command(epilog="Example: flinkctl delete etl && flinkctl wait etl --for deleted")(delete)
 
 
@@ -48,15 +47,7 @@ def restart(context: typer.Context, job: JobArgument) -> None:
 
     Also gets a FAILED job going again. Sets deployment.restart_nonce.
     """
-    _set_nonce(context, job, "restart_nonce", "is restarted")
-
-
-def savepoint(context: typer.Context, job: JobArgument) -> None:
-    """Take a savepoint; the job runs on.
-
-    Sets deployment.savepoint_nonce.
-    """
-    _set_nonce(context, job, "savepoint_nonce", "gets a savepoint; flinkctl get shows it once it is complete")
+    ask_once(context, job, "restart_nonce", "is restarted")
 
 
 def delete(
@@ -110,7 +101,12 @@ def _set_state(remote: Remote, job: str, state: DesiredState, effect: str) -> No
     say(f"{printable(job)}: {effect}")
 
 
-def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None:
+def ask_once(context: typer.Context, job: str, name: str, effect: str) -> str:
+    """Write a nonce, so that something is done once, and give it.
+
+    Raises:
+        FailureError: nothing runs of which it could be asked, or the item changed meanwhile.
+    """
     remote = remote_of(context)
     item = item_of(remote, job)
     if name == "savepoint_nonce" and item.get("job_type") == JobType.BATCH.value:
@@ -132,6 +128,7 @@ def _set_nonce(context: typer.Context, job: str, name: str, effect: str) -> None
 
     edit(remote, job, item, change)
     say(f"{printable(job)}: {effect} (deployment.{name}: {nonce})")
+    return nonce
 
 
 def nonce_of(session: Session) -> str:

@@ -9,7 +9,7 @@ the savepoint and the switch is put out twice.
 from datetime import timedelta
 from typing import Final
 
-from flink_controller.domain import handover, health, intents, quarantine, submitting
+from flink_controller.domain import handover, health, intents, quarantine, saving, submitting
 from flink_controller.domain.actions import Action, Cancel, CountFreeSlots, TriggerSavepoint
 from flink_controller.domain.plan import Draft, living, target_of, wants_running
 from flink_controller.domain.spec import Rollback, UpgradeMode
@@ -24,8 +24,6 @@ from flink_controller.domain.status import (
     SecondLane,
 )
 
-PURPOSE: Final = "blue-green"
-"""Of the savepoint that green starts from."""
 RETRY_SAVEPOINT: Final = timedelta(seconds=30)
 
 
@@ -80,7 +78,7 @@ def _save(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
         return intents.load_revision(draft, running)
     if retry_at is None:
         draft.event("UpgradeStarted", f"revision {attempt.revision} → {target.number}, blue-green", of=target)
-    operation = intents.new_operation(draft, OperationKind.SAVEPOINT, attempt.flink_job_id, PURPOSE, spec=spec)
+    operation = intents.new_operation(draft, OperationKind.SAVEPOINT, attempt.flink_job_id, saving.BLUE_GREEN, spec=spec)
     draft.set(operation=operation, green_retry_at=draft.now + RETRY_SAVEPOINT)
     intents.remember_directory(draft, attempt, operation.target_directory)
     return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)

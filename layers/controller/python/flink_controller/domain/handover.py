@@ -6,6 +6,7 @@ location blocks and never becomes an empty start.
 
 from datetime import timedelta
 
+from flink_controller.domain import saving
 from flink_controller.domain.actions import LoadRevision, Preparation, SearchState
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.observation import Checkpoints, StorageUnreadable, StoredState, TriggerCompleted
@@ -20,7 +21,6 @@ from flink_controller.domain.status import (
     Operation,
     OperationKind,
     RefusedRevision,
-    Savepoint,
 )
 
 
@@ -156,12 +156,12 @@ def _needs_policy(draft: Draft, attempt: Attempt) -> bool:
 def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec | None) -> None:
     asked, operation = _was_asked(draft), draft.status.operation
     if handover.path is not None and handover.path != attempt.restore_from and attempt.end is EndState.FINISHED:
-        draft.set(savepoint=Savepoint(path=handover.path, completed_at=draft.now))
-        draft.event("SavepointCompleted", handover.path)
+        stopped_by = operation if operation is not None and operation.kind is OperationKind.STOP else None
+        saving.record(draft, attempt, stopped_by, handover.path)
     if _was_proven(draft, attempt):
         draft.set(stable_state=handover.path)
     if operation is not None and operation.kind is OperationKind.SAVEPOINT:
-        _tell_unfinished(draft, operation, handover)
+        _tell_unfinished(draft, attempt, operation, handover)
     draft.set(handover=handover, operation=None)
     if handover.is_end:
         # A change that came too late for the job that ended starts another one.
@@ -176,11 +176,10 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
     _unasked(draft, attempt, spec)
 
 
-def _tell_unfinished(draft: Draft, operation: Operation, handover: Handover) -> None:
+def _tell_unfinished(draft: Draft, attempt: Attempt, operation: Operation, handover: Handover) -> None:
     """Tell what became of a savepoint under way when its job ended."""
     if handover.path is not None and handover.path.startswith(f"{operation.target_directory}/"):
-        draft.set(savepoint=Savepoint(path=handover.path, completed_at=draft.now))
-        draft.event("SavepointCompleted", handover.path)
+        saving.record(draft, attempt, operation, handover.path)
     else:
         draft.event("SavepointFailed", f"{operation.flink_job_id} ended before its savepoint was complete", warning=True)
 

@@ -4,7 +4,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from flink_controller.domain.plan import living, living_of, target_of, wants_running
-from flink_controller.domain.status import AttemptPhase, Condition, DesiredState, JobStatus, JobType, StatusSummary
+from flink_controller.domain.status import (
+    AttemptPhase,
+    Condition,
+    DesiredState,
+    JobStatus,
+    JobType,
+    OperationKind,
+    StatusSummary,
+)
 from flink_controller.domain.trust import DISTRUST_REASONS
 
 
@@ -89,9 +97,7 @@ def _running(status: JobStatus) -> Lifecycle:
     if status.waiting is not None and status.waiting[0] == "Quarantine":
         return Lifecycle.WAITING
     at_target = target is not None and attempt.revision == target.number and attempt.phase is AttemptPhase.LIVE
-    if (at_target and status.operation is None) or (
-        at_target and status.operation and status.operation.purpose == "savepoint"
-    ):
+    if at_target and (status.operation is None or status.operation.kind is OperationKind.SAVEPOINT):
         if not attempt.is_proven:
             return Lifecycle.ROLLING_BACK if is_back else Lifecycle.DEPLOYED
         return Lifecycle.ROLLED_BACK if is_back else Lifecycle.STABLE

@@ -28,6 +28,7 @@ from flink_controller.domain.status import (
     Revision,
     RevisionRef,
     Run,
+    SavepointRecord,
     StagedJar,
 )
 
@@ -122,6 +123,8 @@ class Plan:
     """Places of the quota that are given back."""
     forgotten: tuple[int, ...] = ()
     """Revisions that are kept no longer."""
+    savepoints: tuple[SavepointRecord, ...] = ()
+    """Records of savepoints, new or changed."""
     action: Action | None = None
     next_look: datetime | None = None
 
@@ -139,6 +142,7 @@ class Draft:
         self.started_runs: list[Run] = []
         self.runs: dict[datetime, Run] = {}
         self.ended_runs = 0
+        self.savepoints: dict[int, SavepointRecord] = {}
         self.look_at: datetime | None = None
         self.is_on_second_lane = False
         """Which lane `attempt`, `set_attempt` and `checkpoints` speak of."""
@@ -344,6 +348,7 @@ class Draft:
             runs=tuple(self.runs.values()),
             ended_runs=self.ended_runs,
             forgotten=self._forgotten(),
+            savepoints=tuple(self.savepoints.values()),
             action=action,
             next_look=self.look_at,
         )

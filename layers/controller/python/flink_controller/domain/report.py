@@ -21,6 +21,7 @@ from flink_controller.domain.status import (
     Run,
     RunOutcome,
     Savepoint,
+    SavepointRecord,
 )
 
 UNKNOWN = "UNKNOWN"
@@ -103,6 +104,22 @@ class RunEntry(Value):
     ended_at: datetime | None = None
     duration_seconds: float | None = None
     manual: bool = False
+
+
+class SavepointEntry(Value):
+    """A savepoint as `flinkctl savepoint list` shows it."""
+
+    id: int
+    kind: str
+    path: str
+    completed_at: datetime
+    duration_seconds: float | None = None
+    """None where somebody else took it."""
+    revision: int | None = None
+    """That wrote it."""
+    attempt: int | None = None
+    restorable_by: tuple[int, ...] = ()
+    """Revisions on record that run the very bytes which wrote it."""
 
 
 class HistoryEntry(Value):
@@ -193,6 +210,27 @@ def run_entries(runs: Sequence[Run]) -> tuple[RunEntry, ...]:
             else (run.ended_at - run.started_at).total_seconds(),
         )
         for run in runs
+    )
+
+
+def savepoint_entries(records: Sequence[SavepointRecord], revisions: Sequence[Revision]) -> tuple[SavepointEntry, ...]:
+    """Tell of each savepoint, oldest first. Revisions with other bytes may read it as well, if their state maps."""
+    bytes_of = {revision.number: revision.artifact.sha256 for revision in revisions}
+    return tuple(
+        SavepointEntry(
+            **record.model_dump(include={"path", "completed_at", "revision", "attempt"}),
+            id=record.number,
+            kind=record.kind.value,
+            duration_seconds=None
+            if record.started_at is None
+            else (record.completed_at - record.started_at).total_seconds(),
+            restorable_by=tuple(
+                number
+                for number, sha256 in bytes_of.items()
+                if record.revision is not None and sha256 == bytes_of.get(record.revision)
+            ),
+        )
+        for record in records
     )
 
 

@@ -2,28 +2,19 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import blue_green, distrusting, health, intents, rescaling, stopping, submitting
+from flink_controller.domain import blue_green, distrusting, health, intents, rescaling, saving, stopping, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
     StopWithSavepoint,
-    TriggerSavepoint,
 )
 from flink_controller.domain.change import SpecChange, classify
-from flink_controller.domain.observation import (
-    Refused,
-    TriggerCompleted,
-    TriggerFailed,
-    TriggerUnknown,
-)
 from flink_controller.domain.plan import Draft, target_of
-from flink_controller.domain.spec import JobSpec, ValidSpec
+from flink_controller.domain.spec import ValidSpec
 from flink_controller.domain.status import (
     Attempt,
     DesiredState,
-    Operation,
     OperationKind,
-    Savepoint,
 )
 
 SAVEPOINT_PATIENCE = timedelta(minutes=2)
@@ -45,11 +36,11 @@ def live(draft: Draft, attempt: Attempt) -> Action | None:
     if operation is not None and operation.kind is not OperationKind.SAVEPOINT:
         return stopping.continue_stop(draft, attempt, operation)
     if operation is not None:
-        action = _continue_savepoint(draft, operation)
+        action = saving.go_on(draft, attempt, operation)
         if action is not None:
             return action
-    saving = draft.status.operation
-    if saving is not None and draft.now < saving.started_at + SAVEPOINT_PATIENCE:
+    under_way = draft.status.operation
+    if under_way is not None and draft.now < under_way.started_at + SAVEPOINT_PATIENCE:
         # Two savepoints at once can fail each other; what else is wanted waits for this one, within reason.
         return None
     return _towards_spec(draft, attempt)
@@ -104,42 +95,7 @@ def _steady(draft: Draft, attempt: Attempt) -> Action | None:
     nonce = spec.deployment.savepoint_nonce if spec is not None else None
     if spec is not None and nonce is not None and nonce != draft.status.savepoint_nonce and draft.status.operation is None:
         draft.set(savepoint_nonce=nonce)
-        return _savepoint(draft, attempt, spec)
+        return saving.take(draft, attempt, spec, saving.MANUAL)
     if attempt.is_proven:
-        return submitting.release_jars(draft, target_of(draft.status))
-    return None
-
-
-def _savepoint(draft: Draft, attempt: Attempt, spec: JobSpec) -> Action:
-    operation = intents.new_operation(draft, OperationKind.SAVEPOINT, attempt.flink_job_id, "savepoint", spec=spec)
-    draft.set(operation=operation)
-    intents.remember_directory(draft, attempt, operation.target_directory)
-    return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
-
-
-def _continue_savepoint(draft: Draft, operation: Operation) -> Action | None:
-    assert draft.seen is not None
-    trigger, answer = draft.seen.trigger, draft.facts.findings.answer
-    match trigger:
-        case TriggerCompleted(path=path):
-            draft.set(savepoint=Savepoint(path=path, completed_at=draft.now), operation=None)
-            draft.set_attempt(savepoint_directories=(operation.target_directory,))
-            draft.event("SavepointCompleted", path)
-            if operation.purpose == blue_green.PURPOSE:
-                draft.set(green_state=path, green_retry_at=None)
-            return None
-        case TriggerFailed(cause=cause):
-            draft.set(operation=None)
-            draft.event("SavepointFailed", cause, warning=True)
-            return None
-        case _:
-            pass
-    if isinstance(answer, Refused):
-        draft.set(operation=None)
-        draft.event("SavepointFailed", answer.cause, warning=True)
-        return None
-    if isinstance(trigger, TriggerUnknown) and draft.now >= operation.requested_at + intents.RESEND:
-        draft.set(operation=operation.model_copy(update={"requested_at": draft.now}))
-        return TriggerSavepoint(operation.flink_job_id, operation.trigger_id, operation.target_directory)
-    draft.look(draft.now + intents.poll_interval(draft.now - operation.started_at))
+        return submitting.release_jars(draft, target_of(draft.status)) or saving.periodically(draft, attempt, spec)
     return None

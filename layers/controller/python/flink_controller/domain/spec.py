@@ -353,8 +353,8 @@ class SavepointRetention(_Part):
 class StreamConfig(_Part):
     """How a streaming job checkpoints."""
 
-    savepoint_trigger_interval: Milliseconds | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Time between periodic savepoints, ms."
+    savepoint_trigger_interval: Annotated[int, Field(ge=1000, le=_DURATION_MS_MAX)] | None = spec_field(
+        None, change=IGNORE, doc="Time between periodic savepoints, ms; null takes none."
     )
     checkpoint_timeout: Milliseconds | None = spec_field(
         None, change=UPGRADE, doc="A checkpoint that takes longer fails, ms."

@@ -321,6 +321,53 @@ class Savepoint(Value):
     completed_at: datetime
 
 
+class SavepointKind(StrEnum):
+    """Why a savepoint was taken."""
+
+    PERIODIC = "periodic"
+    MANUAL = "manual"
+    UPGRADE = "upgrade"
+    RESTART = "restart"
+    ROLLBACK = "rollback"
+    SUSPEND = "suspend"
+    DISTRUST = "distrust"
+    BLUE_GREEN = "blue-green"
+    """What a green attempt started from."""
+    FINAL = "final"
+    """By the delete of its job."""
+    OUTSIDE = "outside"
+    """By a stop that was not the controller's."""
+
+
+class SavepointRecord(Value):
+    """A savepoint of a job: the history that people and retention read."""
+
+    number: int
+    """Of the operation that took it; with the job it is the savepoint's identity."""
+    path: str
+    kind: SavepointKind
+    completed_at: datetime
+    """When its completion was seen."""
+    started_at: datetime | None = None
+    """When it was asked for; None: by somebody else."""
+    revision: int | None = None
+    """That wrote it."""
+    attempt: int | None = None
+    """That wrote it."""
+
+
+class PeriodicSavepoints(Value):
+    """What a status keeps of the savepoints that are taken by the clock."""
+
+    interval_ms: int
+    since: datetime
+    """When the last one was asked for, or since when they are wanted; the next instant after this is due."""
+    failures: int = 0
+    """In a row."""
+    retry_at: datetime | None = None
+    """When the next one is tried while they fail."""
+
+
 class Quarantine(Value):
     """The wait after a JobManager was lost."""
 
@@ -424,6 +471,8 @@ class JobStatus(Value):
     handover: Handover | None = None
     quarantine: Quarantine | None = None
     savepoint: Savepoint | None = None
+    periodic: PeriodicSavepoints | None = None
+    """None: none are asked for."""
     failures: Failures = Failures()
     is_completed: bool = False
     staged_digests: tuple[Sha256, ...] = ()

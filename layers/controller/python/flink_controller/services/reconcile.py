@@ -22,8 +22,8 @@ from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted, revisions_in_use
 from flink_controller.domain.planning import plan
 from flink_controller.domain.spec import NoSpec, read_spec
-from flink_controller.domain.status import Event, JobStatus, Revision, Run, StagedJar
-from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held, Ports
+from flink_controller.domain.status import Event, JobStatus, Revision, Run, SavepointRecord, StagedJar
+from flink_controller.ports import MAX_FOLLOW_UP_DELAY, STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
 from flink_controller.services.gate import Gate
 from flink_controller.services.observe import Clusters, observe, observe_artifacts
@@ -65,6 +65,7 @@ class _Unrecorded:
     runs: dict[datetime, Run] = field(default_factory=dict)
     ended_runs: int = 0
     forgotten: set[int] = field(default_factory=set)
+    savepoints: dict[int, SavepointRecord] = field(default_factory=dict)
 
     def take(self, made: Plan) -> None:
         self.events.update({event.sequence: event for event in made.events})
@@ -74,6 +75,7 @@ class _Unrecorded:
         self.runs.update({run.scheduled_at: run for run in made.runs})
         self.ended_runs += made.ended_runs
         self.forgotten.update(made.forgotten)
+        self.savepoints.update({savepoint.number: savepoint for savepoint in made.savepoints})
 
     def commit(self, status: JobStatus, quota: int) -> Commit:
         done = Commit(
@@ -86,9 +88,10 @@ class _Unrecorded:
             self.ended_runs,
             quota,
             tuple(sorted(self.forgotten - revisions_in_use(status))),
+            tuple(self.savepoints.values()),
         )
         self.events, self.revisions, self.jar = {}, {}, None
-        self.started_runs, self.runs, self.ended_runs, self.forgotten = (), {}, 0, set()
+        self.started_runs, self.runs, self.ended_runs, self.forgotten, self.savepoints = (), {}, 0, set(), {}
         return done
 
 
@@ -255,7 +258,9 @@ def _finish(
         commit = unrecorded.commit(status.model_copy(update={"updated_at": now}), policy.active_runs)
         ports.statuses.commit(held, commit, release=True)
         told(commit)
-    # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough.
-    if status.next_look is not None and (planned is None or planned <= now or status.next_look < planned):
+    # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough. What is farther off than
+    # the queue can wait is left to the tick of the fleet, rather than looked at in between for nothing.
+    is_first = planned is None or planned <= now or (status.next_look is not None and status.next_look < planned)
+    if status.next_look is not None and is_first and status.next_look - now <= MAX_FOLLOW_UP_DELAY:
         ports.follow_ups.send(held.job_id, max(status.next_look - now, timedelta(0)))
     return Outcome.UNCHANGED if is_unchanged else Outcome.RECORDED

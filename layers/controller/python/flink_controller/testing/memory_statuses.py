@@ -15,7 +15,16 @@ from flink_controller.domain.errors import (
 from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.names import JobName
 from flink_controller.domain.report import surplus
-from flink_controller.domain.status import DueKind, Event, JobStatus, Revision, Run, StagedJar, StatusSummary
+from flink_controller.domain.status import (
+    DueKind,
+    Event,
+    JobStatus,
+    Revision,
+    Run,
+    SavepointRecord,
+    StagedJar,
+    StatusSummary,
+)
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from flink_controller.testing.parsed import parsed
 
@@ -42,6 +51,7 @@ class _Tables:
     revisions: dict[str, dict[int, str]] = field(default_factory=dict)
     events: dict[str, dict[int, str]] = field(default_factory=dict)
     runs: dict[str, dict[datetime, str]] = field(default_factory=dict)
+    savepoints: dict[str, dict[int, str]] = field(default_factory=dict)
     active_runs: dict[str, int] = field(default_factory=dict)
     jars: dict[tuple[str, str], str] = field(default_factory=dict)
     jar_users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -147,6 +157,12 @@ class MemoryStatuses:
             del self._tables.runs[job_id][run.scheduled_at]
         return len(gone)
 
+    def savepoints(self, job_id: str) -> list[SavepointRecord]:
+        """Read the records of all savepoints, oldest first."""
+        self.reads += 1
+        documents = self._tables.savepoints.get(job_id, {})
+        return [parsed(SavepointRecord, documents[number]) for number in sorted(documents)]
+
     def summaries(self) -> Iterator[StatusSummary]:
         """Read the index, as old as `hold_indexes` made it."""
         self.reads += 1
@@ -227,6 +243,8 @@ class MemoryStatuses:
             self._tables.revisions.setdefault(job_id, {})[revision.number] = revision.model_dump_json()
         for number in commit.forgotten:
             self._tables.revisions.get(job_id, {}).pop(number, None)
+        for savepoint in commit.savepoints:
+            self._tables.savepoints.setdefault(job_id, {})[savepoint.number] = savepoint.model_dump_json()
         for event in commit.events:
             self._tables.events.setdefault(job_id, {})[event.sequence] = event.model_dump_json()
         if commit.jar is not None:

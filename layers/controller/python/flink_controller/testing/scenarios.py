@@ -17,7 +17,7 @@ from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause
 from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent
-from flink_controller.testing import batch_scenarios
+from flink_controller.testing import batch_scenarios, savepoint_scenarios
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
 from flink_controller.testing.jars import jar_bytes
@@ -1027,6 +1027,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     stateless_start_taken_back,
     upload_that_no_index_names,
     *batch_scenarios.STORIES,
+    *savepoint_scenarios.STORIES,
 )
 """Every story; each is told with every fault at every point."""
 

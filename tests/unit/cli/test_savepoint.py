@@ -1,0 +1,79 @@
+"""`savepoint create`, `savepoint list`."""
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from flink_controller.testing.flink_behaviour import JobBehaviour
+from tests.unit.cli.bench import SPEC, Bench
+
+
+def test_a_savepoint_is_waited_for_and_its_path_printed(deployed: Bench) -> None:
+    result = deployed.run("savepoint", "create", "etl", "--wait")
+
+    assert result.status == 0
+    path = result.out.splitlines()[-1]
+    assert path in deployed.storage.snapshots
+    (entry,) = deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]
+    assert (entry["path"], entry["kind"], entry["revision"], entry["restorable_by"]) == (path, "manual", 1, [1])
+    assert entry["duration_seconds"] >= 0
+
+
+def test_the_short_form_takes_a_savepoint(deployed: Bench) -> None:
+    assert deployed.run("savepoint", "etl").status == 0
+    deployed.pass_time(3)
+
+    assert "manual" in deployed.run("savepoint", "list", "etl").out
+
+
+def test_a_savepoint_that_fails_is_told_with_its_cause(deployed: Bench) -> None:
+    for digest in list(deployed.flink.behaviours):
+        deployed.flink.behaviours[digest] = JobBehaviour(stop_fails="a task refuses")
+    for job in deployed.flink._jobs.values():
+        job.behaviour = JobBehaviour(stop_fails="a task refuses")
+
+    result = deployed.run("savepoint", "create", "etl", "--wait")
+
+    assert result.status == 1
+    assert "a task refuses" in result.err
+
+
+def test_a_savepoint_that_does_not_come_is_not_waited_for_for_ever(deployed: Bench) -> None:
+    deployed.is_working = False
+
+    assert deployed.run("savepoint", "create", "etl", "--wait", "--timeout", "5").status == 3
+
+
+def test_a_job_without_savepoints_has_an_empty_list_and_an_unknown_one_is_a_failure(deployed: Bench) -> None:
+    assert deployed.run("savepoint", "list", "etl").out == "no savepoints yet\n"
+    assert deployed.run("savepoint", "list", "etl", "-o", "json").json == {"items": []}
+    assert deployed.run("savepoint", "list", "nobody").status == 1
+
+
+def test_a_revision_with_other_bytes_is_not_said_to_read_a_savepoint(deployed: Bench) -> None:
+    deployed.run("savepoint", "create", "etl", "--wait")
+    deployed.run("artifact", "push", str(deployed.jar("v2")), "--to", SPEC["artifact_path"])
+    assert deployed.run("wait", "etl", "--for", "stable", "--timeout", "120").status == 0
+
+    entries = deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]
+
+    assert [(entry["kind"], entry["restorable_by"]) for entry in entries] == [("manual", [1]), ("upgrade", [1])]
+
+
+@pytest.mark.parametrize("arguments", [(), ("create",), ("list",)])
+def test_a_job_must_be_named(deployed: Bench, arguments: tuple[str, ...]) -> None:
+    assert deployed.run("savepoint", *arguments).status == 2
+
+
+def test_periodic_savepoints_are_listed(deployed: Bench) -> None:
+    spec = {**SPEC, "stream_config": {"savepoint_trigger_interval": 10_000}}
+    assert deployed.run("apply", "-f", deployed.file(spec), "--wait").status == 0
+
+    deployed.pass_time(31)
+
+    entries = deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]
+    assert {entry["kind"] for entry in entries} == {"periodic"}
+    times = [datetime.fromisoformat(entry["completed_at"]) for entry in entries]
+    assert len(times) >= 3
+    assert all(timedelta(seconds=8) < later - earlier < timedelta(seconds=12) for earlier, later in pairwise(times))
