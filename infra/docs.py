@@ -133,7 +133,8 @@ def _configuration_table() -> str:
             "",
             f"Always set: {always}.",
             "Checkpoints are retained on cancellation: what a cancelled or lost job wrote last is its only state.",
-            "The global job parameters also carry `flinkctl.job-id`, `flinkctl.revision` and `flinkctl.attempt`.",
+            "The global job parameters also carry `flinkctl.job-id`, `flinkctl.revision` and `flinkctl.attempt`,",
+            "and `flinkctl.correlation-id`, by which the controller's log names the change that led to this start.",
             "They are no process environment and no logger setting.",
             "",
         ]

@@ -1,5 +1,6 @@
 """S3 object created: verify the artifact, record its version, wake the jobs that name it."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -7,12 +8,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
 from flink_controller.services.admit_artifact import Admission, admit_artifact
-from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+from flink_controller.telemetry import Metric, count, log_verdict, make_logger, make_metrics, observed
 
 metrics = make_metrics()
 
 
-@metrics.log_metrics
+@observed(metrics, lambda: controller().settings)
 def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     """Judge each object that the event names. A store that does not answer raises, and Lambda tries again."""
     wired = controller()
@@ -21,7 +22,15 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
         if bucket != wired.settings.artifact_bucket_name:
             logger.warning("upload ignored", extra={"bucket": bucket, "reason": "not the artifact bucket"})
             continue
-        outcome = admit_artifact(wired.ports, wired.policy, bucket, key, version_id=version_id, uploader=uploader)
+        outcome = admit_artifact(
+            wired.ports,
+            wired.policy,
+            bucket,
+            key,
+            version_id=version_id,
+            uploader=uploader,
+            told=partial(log_verdict, logger),
+        )
         logger.info("upload judged", extra={"bucket": bucket, "key": key, "outcome": outcome.value})
         if outcome is Admission.ADMITTED:
             count(metrics, Metric.ARTIFACTS_ADMITTED)

@@ -7,9 +7,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from flink_controller.bootstrap import controller
 from flink_controller.domain.status import DueKind
 from flink_controller.services.wake_due import wake_due
-from flink_controller.telemetry import make_logger
+from flink_controller.telemetry import make_logger, make_metrics, observed
+
+metrics = make_metrics()
 
 
+@observed(metrics, lambda: controller().settings)
 def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Wake them and say how many."""
     wired = controller()

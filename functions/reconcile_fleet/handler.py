@@ -6,14 +6,23 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
 from flink_controller.services.sweep import reconcile_fleet
-from flink_controller.telemetry import Metric, clusters_measured, count, fleet_measured, make_logger, make_metrics, publish
+from flink_controller.telemetry import (
+    Metric,
+    clusters_measured,
+    count,
+    fleet_measured,
+    make_logger,
+    make_metrics,
+    observed,
+    publish,
+)
 
 SHOWN = 20
 """Foreign jobs that a line of the log names; the metric counts all."""
 metrics = make_metrics()
 
 
-@metrics.log_metrics
+@observed(metrics, lambda: controller().settings)
 def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Sweep the fleet and say what was found."""
     wired = controller()

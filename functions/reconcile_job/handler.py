@@ -10,7 +10,7 @@ from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
 from flink_controller.ports import Commit
 from flink_controller.services.reconcile import Outcome, reconcile_job
-from flink_controller.telemetry import Metric, count, make_logger, make_metrics, measured, publish
+from flink_controller.telemetry import Metric, count, log_events, make_logger, make_metrics, measured, observed, publish
 
 RESERVE = timedelta(seconds=35)
 """No look begins with less time left: a submit may wait 25 s for a job's main() to return."""
@@ -19,15 +19,17 @@ _LOOKS = {Outcome.BUSY: Metric.LOOKS_BUSY, Outcome.OVERTAKEN: Metric.LOOKS_OVERT
 metrics = make_metrics()
 
 
-@metrics.log_metrics
+@observed(metrics, lambda: controller().settings)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Look at each job once; report the records whose stores did not answer, so that only these come again."""
     wired = controller()
     logger = make_logger(wired.settings)
-    failed = []
+    failed, correlated = [], dict[str, str]()
 
     def told(commit: Commit) -> None:
         publish(metrics, measured(commit, per_job=wired.settings.per_job_metrics))
+        log_events(logger, commit)
+        correlated[commit.status.job_id] = commit.status.correlation_id
 
     for job_id, record_ids in _wake_ups(event).items():
         if timedelta(milliseconds=context.get_remaining_time_in_millis()) < RESERVE:
@@ -40,7 +42,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             count(metrics, Metric.RECONCILIATION_ERRORS)
             failed += record_ids
             continue
-        logger.info("looked", extra={"job": job_id, "outcome": outcome.value})
+        logger.info("looked", extra={"job": job_id, "correlation_id": correlated.get(job_id), "outcome": outcome.value})
         count(metrics, _LOOKS.get(outcome, Metric.LOOKS))
     return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
 

@@ -6,14 +6,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.bootstrap import controller
 from flink_controller.services.sweep_artifacts import sweep_artifacts
-from flink_controller.telemetry import Metric, count, make_logger, make_metrics
+from flink_controller.telemetry import Metric, count, make_logger, make_metrics, observed
 
 SHOWN = 20
 """Lost versions that a line of the log names; the metric counts all."""
 metrics = make_metrics()
 
 
-@metrics.log_metrics
+@observed(metrics, lambda: controller().settings)
 def lambda_handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Sweep the artifacts that specs name and say what was found."""
     wired = controller()

@@ -102,7 +102,7 @@ def test_parameters_and_log_level_travel_as_global_job_parameters() -> None:
 @settings(derandomize=True, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True), st.text(max_size=40), max_size=5))
 def test_any_parameter_arrives_as_it_was_written(parameters: dict[str, str]) -> None:
-    names = {"flinkctl.job-id", "flinkctl.revision", "flinkctl.attempt"}
+    names = {"flinkctl.job-id", "flinkctl.revision", "flinkctl.attempt", "flinkctl.correlation-id"}
     written = {key: value for key, value in parameters.items() if key not in names}
 
     found = read_map(configured(env_vars=written)[PARAMETERS])

@@ -231,6 +231,7 @@ class Largest:
             revision_counter=MANY,
             event_counter=MANY,
             observed_spec_hash=HASH,
+            correlation_id=HASH[:16],
             rejected_spec_hash=HASH,
             initial_savepoint_path=self.initial,
             burst_served=NOW,

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.signing import sign
-from flink_controller.domain.artifact import ArtifactHead, KeyAlgorithm, TrustedKey, signed_text
+from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, KeyAlgorithm, TrustedKey, signed_text
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
@@ -68,6 +68,8 @@ class Bench:
         self.clock = VirtualClock()
         self.told: list[Commit] = []
         """Everything that looks have recorded."""
+        self.verdicts: list[ArtifactVersion] = []
+        """Every verdict on an upload."""
         self.storage = StorageTwin()
         self.flink = FlinkTwin(self.clock, self.storage, TwinOptions(checkpoint_root="s3://state/checkpoints"))
         self.flink.behaviours[hashlib.sha256(BURN_BYTES).hexdigest()] = BURN
@@ -106,7 +108,7 @@ class Bench:
 
     def admit(self, key: str = KEY) -> Admission:
         """Deliver the event of an upload."""
-        return admit_artifact(self.ports, POLICY, BUCKET, key)
+        return admit_artifact(self.ports, POLICY, BUCKET, key, told=self.verdicts.append)
 
     def upload(self, content: bytes | None = None, *, behaviour: JobBehaviour | None = None) -> str:
         """Upload a jar with its signature, and let both be judged."""

@@ -1,16 +1,24 @@
 """Logs and metrics: their names once, and the only module beside the handlers that knows Powertools and X-Ray."""
 
+import functools
+import json
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from flink_controller.domain.artifact import ArtifactVersion
 from flink_controller.domain.census import Census
+from flink_controller.domain.errors import ControllerError
+from flink_controller.domain.names import correlation_id_of_upload
+from flink_controller.domain.redaction import fit_to_log, redacted
 from flink_controller.domain.status import Attempt, JobStatus, JobType, Run, RunOutcome
 from flink_controller.ports import Commit
 from flink_controller.settings import Settings
@@ -29,6 +37,8 @@ class Metric(Enum):
     ACTIVE_JOBS = ("flink_active_jobs", MetricUnit.Count)
     """Label: `job_type`."""
     RECONCILIATION_ERRORS = ("flink_reconciliation_errors_total", MetricUnit.Count)
+    UNEXPECTED_ERRORS = ("unexpected_errors", MetricUnit.Count)
+    """Faults of ours that a handler raised."""
     CLUSTER_HEALTH = ("flink_cluster_health_status", MetricUnit.Count)
     """1 for a cluster that answered, 0 for one that did not: the minimum tells whether all did."""
     JOB_READY = ("flink_job_ready", MetricUnit.Count)
@@ -99,12 +109,124 @@ _RUNS: Final = {
 """What the outcomes of runs tell of deployments; the others are nobody's success or failure."""
 
 
+class _Stdout(logging.StreamHandler[TextIO]):
+    """Writes to whatever is standard output when the line is written."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream of this moment."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None:
+        """Keep none."""
+
+
+def written(line: Mapping[str, Any]) -> str:
+    """Write a line of the log: one line of ASCII that is JSON, whatever its texts hold, without secrets, bounded."""
+    return json.dumps(fit_to_log(line), ensure_ascii=True, allow_nan=False)
+
+
 def make_logger(settings: Settings) -> Logger:
     """Give the structured logger, and have the package's own loggers write through it."""
-    logger = Logger(service=SERVICE, level=settings.log_level, log_uncaught_exceptions=False)
+    logger = _logger()
+    logger.setLevel(settings.log_level)
     logging.getLogger("flink_controller").setLevel(settings.log_level)
+    return logger
+
+
+@functools.cache
+def _logger() -> Logger:
+    logger = Logger(
+        service=SERVICE,
+        log_uncaught_exceptions=False,
+        logger_handler=_Stdout(),
+        json_serializer=written,
+        # A message that happens to be JSON stays the text that it is.
+        json_deserializer=str,
+        serialize_stacktrace=False,
+        utc=True,
+    )
+    logging.getLogger("flink_controller")
     copy_config_to_registered_loggers(source_logger=logger, include={"flink_controller"})
     return logger
+
+
+class UnexpectedError(Exception):
+    """A fault of ours, told in a bounded line without secrets; the log has its trace."""
+
+
+def observed(metrics: Metrics, settings: Callable[[], Settings]) -> Callable[[Handler], Handler]:
+    """Have a handler's metrics published and its errors told, however it ends.
+
+    What it raises is raised on, so that Lambda delivers the event again: in our own words as it is, anything else as an
+    `UnexpectedError`, because Lambda writes what an error says as it stands.
+
+    Args:
+        metrics: what the handler counts into.
+        settings: read when the handler first runs, not when it is imported.
+    """
+
+    def wrap(handler: Handler) -> Handler:
+        @functools.wraps(handler)
+        def run(event: Any, context: LambdaContext) -> Any:
+            logger = make_logger(settings())
+            logger.append_keys(function_request_id=context.aws_request_id, function_name=context.function_name)
+            try:
+                return handler(event, context)
+            except ControllerError as error:
+                logger.warning("not done", extra={"error": type(error).__name__, "reason": str(error)})
+                raise
+            except Exception as error:
+                logger.exception("unexpected error")
+                count(metrics, Metric.UNEXPECTED_ERRORS)
+                raise UnexpectedError(f"{type(error).__name__}: {redacted(str(error)[:500])}") from None
+            finally:
+                if metrics.provider.metric_set:
+                    metrics.flush_metrics()
+
+        return run  # type: ignore[return-value]  # takes and gives what the handler does
+
+    return wrap
+
+
+def log_verdict(logger: Logger, verdict: ArtifactVersion) -> None:
+    """Write a line for the verdict on an upload. Its correlation id is that of the looks that take it in."""
+    logger.info(
+        "verdict",
+        extra={
+            "bucket": verdict.bucket,
+            "key": verdict.key,
+            "version_id": verdict.version_id,
+            "correlation_id": correlation_id_of_upload(verdict.bucket, verdict.key, verdict.version_id),
+            "sha256": verdict.sha256,
+            "verdict": verdict.verdict.value,
+            "reason": verdict.reason,
+            "detail": verdict.message,
+        },
+    )
+
+
+def log_events(logger: Logger, commit: Commit) -> None:
+    """Write a line for each transition of a job, with the change that it belongs to."""
+    status = commit.status
+    for event in commit.events:
+        write = logger.warning if event.type == "Warning" else logger.info
+        write(
+            "event",
+            extra={
+                "job": status.job_id,
+                "correlation_id": status.correlation_id,
+                "reason": event.reason,
+                "detail": event.message,
+                "revision": event.revision,
+                "attempt": event.attempt,
+                "count": event.count,
+            },
+        )
 
 
 def make_metrics() -> Metrics:

@@ -32,6 +32,7 @@ from flink_controller.domain.observation import (
     UploadedJar,
     Vertex,
 )
+from flink_controller.domain.redaction import redacted
 
 INCARNATION_KEY: Final = "web.tmpdir"
 """A directory with a random name that every JobManager makes for itself."""
@@ -484,10 +485,10 @@ def deepest_cause(trace: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Make text printable on one line of at most `CAUSE_LIMIT` characters."""
+    """Make text printable on one line of at most `CAUSE_LIMIT` characters, without what looks like a secret."""
     # Cut first: what is thrown away anyway need not be looked at.
     printable = "".join(char if char.isprintable() else " " for char in text[: 8 * CAUSE_LIMIT])
-    line = " ".join(printable.split())
+    line = redacted(" ".join(printable.split()))
     return line if len(line) <= CAUSE_LIMIT else f"{line[: CAUSE_LIMIT - 1]}…"
 
 

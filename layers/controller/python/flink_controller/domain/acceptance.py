@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
+from flink_controller.domain.names import correlation_id, correlation_id_of_upload
 from flink_controller.domain.plan import Draft, bounded, living
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
@@ -17,6 +18,15 @@ BURST_LIMIT_IN_DEBOUNCES = 12
 
 def accept(draft: Draft) -> None:
     """Take the spec item into the status: what is desired, which revision, and what is wrong with it."""
+    before = draft.status.observed_spec_hash
+    _take(draft)
+    if draft.status.observed_spec_hash != before:
+        # The same item written twice is two changes: the number of events tells them apart.
+        known = draft.before.event_counter
+        draft.set(correlation_id=correlation_id("spec", draft.facts.job_id, draft.status.observed_spec_hash, known))
+
+
+def _take(draft: Draft) -> None:
     match draft.facts.spec:
         case NoSpec():
             _want(draft, DesiredState.DELETED)
@@ -147,6 +157,8 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
         artifact=artifact,
     )
     draft.set(
+        # A write of the spec in the same look overrides this: see `accept`.
+        correlation_id=correlation_id_of_upload(artifact.bucket, artifact.key, artifact.version_id),
         revision_counter=ref.number,
         desired=ref,
         refused=None,

@@ -6,7 +6,9 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.spec import JobSpec
 
 
-def flink_configuration(spec: JobSpec, cluster: Cluster, *, revision: int, attempt: int) -> Mapping[str, str]:
+def flink_configuration(
+    spec: JobSpec, cluster: Cluster, *, revision: int, attempt: int, correlation_id: str = ""
+) -> Mapping[str, str]:
     """Give the configuration of one submit.
 
     Retention on cancellation is always asked for: what a cancelled or lost job wrote last is its only state. Flink's names
@@ -23,7 +25,9 @@ def flink_configuration(spec: JobSpec, cluster: Cluster, *, revision: int, attem
         "execution.checkpointing.max-concurrent-checkpoints": _text(stream.max_concurrent_checkpoints),
         "execution.buffer-timeout.interval": _ms(advanced.network_buffer_timeout),
         **_restart_strategy(spec),
-        "pipeline.global-job-parameters": _parameters(spec, revision=revision, attempt=attempt),
+        "pipeline.global-job-parameters": _parameters(
+            spec, revision=revision, attempt=attempt, correlation_id=correlation_id
+        ),
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -54,13 +58,14 @@ def _restart_strategy(spec: JobSpec) -> dict[str, str | None]:
             }
 
 
-def _parameters(spec: JobSpec, *, revision: int, attempt: int) -> str:
+def _parameters(spec: JobSpec, *, revision: int, attempt: int, correlation_id: str) -> str:
     parameters = {
         **spec.env_vars,
         **({} if spec.monitoring.log_level is None else {"log_level": spec.monitoring.log_level}),
         "flinkctl.job-id": spec.job_id,
         "flinkctl.revision": str(revision),
         "flinkctl.attempt": str(attempt),
+        **({"flinkctl.correlation-id": correlation_id} if correlation_id else {}),
     }
     return ",".join(f"{_quoted(key)}:{_quoted(value)}" for key, value in parameters.items())
 

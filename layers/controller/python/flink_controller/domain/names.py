@@ -99,6 +99,16 @@ def trigger_id(flink_job_id_: str, kind: str, sequence: int) -> str:
     return hashlib.sha256(f"{flink_job_id_}\0{kind}\0{sequence}".encode()).hexdigest()[:32]
 
 
+def correlation_id(*parts: object) -> str:
+    """Name a change by what identifies it: 16 hex digits, the same wherever they are worked out."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="replace")).hexdigest()[:16]
+
+
+def correlation_id_of_upload(bucket: str, key: str, version_id: str) -> str:
+    """Name the change that an object's version is."""
+    return correlation_id("upload", bucket, key, version_id)
+
+
 def shown(text: str, limit: int = 80) -> str:
     """Quote untrusted text for a message: control characters escaped, length bounded."""
     quoted = ascii(text)

@@ -439,6 +439,8 @@ class JobStatus(Value):
     observed_spec_hash: str | None = None
     """Of the spec item as last read, accepted or not."""
     rejected_spec_hash: str | None = None
+    correlation_id: str = ""
+    """Names the last change that was taken in, a write of the spec or an upload; in the log and in Flink's job."""
     initial_savepoint_path: str | None = None
     """As accepted; applies only while `attempt_counter` is zero."""
 

@@ -112,7 +112,7 @@ def _resend(draft: Draft, revision: RevisionRef) -> Action | None:
         return None
     draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
     draft.jar = staged
-    return submit_of(intents.current_attempt(draft), spec, cluster, staged)
+    return submit_of(draft, intents.current_attempt(draft), spec, cluster, staged)
 
 
 def _burn(draft: Draft, attempt: Attempt) -> Action | None:
@@ -265,7 +265,7 @@ def _start(draft: Draft) -> Action | None:
     if attempt.number == 1:
         draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
     draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
-    return submit_of(attempt, spec, cluster, staged)
+    return submit_of(draft, attempt, spec, cluster, staged)
 
 
 def open_attempt(
@@ -364,7 +364,7 @@ def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:
     answer = draft.facts.findings.planned.get(staged.jar_id)
     if answer is None:
         attempt = _next_attempt(draft, target, cluster, staged, restore_from=None)
-        return PlanProgram(submit_of(attempt, spec, cluster, staged))
+        return PlanProgram(submit_of(draft, attempt, spec, cluster, staged))
     return answer.cause if isinstance(answer, Refused) and answer.kind is RefusalKind.PROGRAM else None
 
 
@@ -375,7 +375,7 @@ def _is_end_presumed(draft: Draft) -> bool:
     return is_its and found is not None and found.is_presumed
 
 
-def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJar) -> Submit:
+def submit_of(draft: Draft, attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJar) -> Submit:
     """Give the POST of an attempt."""
     program = program_of(
         spec.type,
@@ -394,7 +394,13 @@ def submit_of(attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJ
         restore_from=attempt.restore_from,
         allow_non_restored_state=spec.deployment.allow_non_restored_state,
         configuration={
-            **flink_configuration(spec, cluster, revision=attempt.revision, attempt=attempt.number),
+            **flink_configuration(
+                spec,
+                cluster,
+                revision=attempt.revision,
+                attempt=attempt.number,
+                correlation_id=draft.status.correlation_id,
+            ),
             **program.configuration,
         },
         application_id=attempt.application_id,

@@ -4,7 +4,7 @@ Level-triggered: whatever event arrived, the newest version of the object and th
 again if a newer version appeared meanwhile. Jar and signature may come in either order, twice, or late.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
@@ -38,8 +38,19 @@ class Admission(StrEnum):
     """Not an artifact, or deleted meanwhile."""
 
 
+def _nobody(_verdict: ArtifactVersion) -> None:
+    """Tell nobody."""
+
+
 def admit_artifact(
-    ports: Ports, policy: Policy, bucket: str, key: str, *, version_id: str | None = None, uploader: str | None = None
+    ports: Ports,
+    policy: Policy,
+    bucket: str,
+    key: str,
+    *,
+    version_id: str | None = None,
+    uploader: str | None = None,
+    told: Callable[[ArtifactVersion], None] = _nobody,
 ) -> Admission:
     """Judge an object's newest version (or that of the object that a signature belongs to), wake the jobs that name it.
 
@@ -50,6 +61,7 @@ def admit_artifact(
         key: of the object that was written.
         version_id: of that object, if the event tells it.
         uploader: who wrote it, as the event says; recorded for people with that very version, decides nothing.
+        told: is given each verdict, once it is written.
 
     Raises:
         TransientError: S3, DynamoDB or the queue does not answer; the event should be delivered again.
@@ -67,6 +79,7 @@ def admit_artifact(
             known = uploader if version_id == latest.version_id else None
             verdict = judge(ports, policy.controller_id, latest, namespace, uploader=known)
             ports.records.record(verdict, burst_window=policy.debounce)
+            told(verdict)
         except (NotFoundError, StaleWriteError):
             # Deleted, or judged by somebody else, while we looked: look again.
             verdict = None

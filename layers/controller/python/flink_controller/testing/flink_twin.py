@@ -110,6 +110,7 @@ class Start:
     """Whether Flink restarted it by itself, under the same id."""
     incarnation: str
     args: tuple[str, ...] = ()
+    configuration: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -805,7 +806,15 @@ class FlinkTwin:
     def _record_start(self, job: _Job, *, is_restart: bool) -> None:
         job.has_started = True
         start = Start(
-            self._time, job.id, job.jar.sha256, job.restored_from, job.base, is_restart, self._incarnation, job.submit.args
+            self._time,
+            job.id,
+            job.jar.sha256,
+            job.restored_from,
+            job.base,
+            is_restart,
+            self._incarnation,
+            job.submit.args,
+            job.submit.configuration,
         )
         self._history.append(start)
 
