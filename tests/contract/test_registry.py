@@ -12,6 +12,7 @@ from flink_controller.domain.status import Pause
 from flink_controller.domain.trust import (
     Denial,
     NamespacePolicy,
+    Quotas,
     Reaction,
     RegistryEvent,
     StatementRule,
@@ -162,6 +163,7 @@ def test_a_policy_is_read_back_and_has_defaults(world: World) -> None:
         thresholds=(Threshold(prefix="payments/", keys=2),),
         on_distrust=Reaction.SUSPEND,
         state_roots=("s3://bucket/path",),
+        quotas=Quotas(active_runs=3),
     )
 
     world.registry.put_policy(policy, told("POLICY#payments", "Changed"))
@@ -181,6 +183,8 @@ def test_a_policy_is_read_back_and_has_defaults(world: World) -> None:
         {"thresholds": {"L": [{"M": {"prefix": {"S": "nowhere"}, "keys": {"N": "2"}}}]}},
         {"state_roots": {"L": [{"S": "https://example.com/"}]}},
         {"state_roots": {"L": [{"S": "s3://bucket/../other"}]}},
+        {"quotas": {"M": {"active_runs": {"N": "-1"}}}},
+        {"quotas": {"M": {"runs": {"N": "1"}}}},
         {"colour": {"S": "red"}},
     ],
 )

@@ -8,10 +8,10 @@ import pytest
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import Answer, NoAnswer
-from flink_controller.domain.plan import Policy
 from flink_controller.domain.report import report
 from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.status import Event, RunOutcome
+from flink_controller.domain.trust import NamespacePolicy, Quotas, RegistryEvent
 from flink_controller.ports import Commit
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.testing.clock import VirtualClock
@@ -30,6 +30,12 @@ def starts(bench: BatchBench) -> int:
 
 def events(bench: BatchBench) -> list[Event]:
     return bench.statuses.events(JOB)
+
+
+def allow_active_runs(bench: BatchBench, count: int) -> None:
+    policy = NamespacePolicy(namespace="default", quotas=Quotas(active_runs=count))
+    told = RegistryEvent(time=bench.now, action="Changed", subject="POLICY#default", message="")
+    bench.registry.put_policy(policy, told)
 
 
 def test_each_instant_becomes_one_run_within_a_tick() -> None:
@@ -139,11 +145,11 @@ def test_allow_is_bounded_per_job_with_a_reason() -> None:
 
 def test_allow_is_bounded_by_the_quota_of_the_namespace() -> None:
     bench = BatchBench()
-    policy = Policy(controller_id="tests", artifact_bucket=POLICY.artifact_bucket, active_runs=2)
+    allow_active_runs(bench, 2)
     bench.schedule(FOREVER, overlap_policy="allow")
-    for _ in range(4):
-        bench.run(bench.to_next_minute)
-        reconcile_job(bench.ports, policy, JOB, owner="me")
+    bench.run(bench.to_next_minute)
+
+    bench.minutes(4)
 
     assert bench.outcomes() == [RunOutcome.RUNNING] * 2 + [SKIPPED] * 2
     assert bench.reasons()[2:] == ["QuotaExceeded"] * 2
@@ -151,16 +157,17 @@ def test_allow_is_bounded_by_the_quota_of_the_namespace() -> None:
 
 def test_a_run_without_a_place_waits_for_the_end_of_another() -> None:
     bench = BatchBench()
-    policy = Policy(controller_id="tests", artifact_bucket=POLICY.artifact_bucket, active_runs=0)
+    allow_active_runs(bench, 0)
     bench.schedule()
     bench.run(bench.to_next_minute)
 
-    reconcile_job(bench.ports, policy, JOB, owner="me")
+    bench.look()
 
     assert bench.history == []
     assert bench.status.waiting is not None
     assert bench.status.waiting[0] == "QuotaExceeded"
     assert lifecycle(bench.status) is Lifecycle.WAITING
+    allow_active_runs(bench, 1)
     bench.look()
     bench.run(10 * SECOND)
     assert bench.outcomes() == [SUCCEEDED]

@@ -8,7 +8,7 @@ is one transaction.
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -136,7 +136,7 @@ class DynamoStatusStore:
             *self._jar_update(held.job_id, commit.jar),
         ]
         for attempt in range(_COMMIT_TRIES):
-            if self._try_commit(held, update, items, commit_id, commit.started_runs):
+            if self._try_commit(held, update, items, commit_id, commit):
                 return replace(held, status=commit.status, version=held.version + 1)
             if attempt < _COMMIT_TRIES - 1:
                 # Another request on the same item was under way, most often somebody who asks for the lease in vain.
@@ -281,7 +281,7 @@ class DynamoStatusStore:
         update: Mapping[str, Any],
         items: list[dict[str, Any]],
         commit_id: str,
-        started: Sequence[Run],
+        commit: Commit,
     ) -> bool:
         """Commit once; False when another request on the same item was in the way."""
         with translated(f"record the status of {shown(held.job_id)}"):
@@ -295,7 +295,7 @@ class DynamoStatusStore:
             except self._client.exceptions.TransactionConflictException:
                 return False
             except self._client.exceptions.TransactionCanceledException as error:
-                return _judge_cancellation(held, commit_id, started, error)
+                return _judge_cancellation(held, commit_id, commit, error)
         return True
 
     def _status_update(self, held: Held, status: JobStatus, *, commit_id: str, release: bool) -> dict[str, Any]:
@@ -374,7 +374,7 @@ class DynamoStatusStore:
         }
         if more > commit.quota:
             # The condition lets the first run of a namespace pass.
-            raise QuotaExceededError(f"{shown(job_id)}: its namespace may have {commit.quota} active runs")
+            raise _too_many(commit.quota)
         if more > 0:
             update["ConditionExpression"] = "attribute_not_exists(active_runs) OR active_runs <= :room"
             update["ExpressionAttributeValues"][":room"] = number(commit.quota - more)
@@ -428,15 +428,21 @@ class DynamoStatusStore:
             asked["ExclusiveStartKey"] = last
 
 
-def _judge_cancellation(held: Held, commit_id: str, started: Sequence[Run], error: "ClientError") -> bool:
+def _too_many(quota: int) -> QuotaExceededError:
+    return QuotaExceededError(
+        f"the namespace has as many active runs as it may have ({quota}); flinkctl policy set --max-active-runs N raises that"
+    )
+
+
+def _judge_cancellation(held: Held, commit_id: str, commit: Commit, error: "ClientError") -> bool:
     reasons: list[Any] = list(error.response.get("CancellationReasons", ()))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
     failed = codes.index("ConditionalCheckFailed") if "ConditionalCheckFailed" in codes else None
     if failed is not None and failed > 0:
         # The status update comes first, then the new runs, then the quota; nothing else has a condition.
-        if failed <= len(started):
-            raise RunTakenError(held.job_id, started[failed - 1].scheduled_at) from error
-        raise QuotaExceededError(f"the namespace of {shown(held.job_id)} has as many active runs as it may have") from error
+        if failed <= len(commit.started_runs):
+            raise RunTakenError(held.job_id, commit.started_runs[failed - 1].scheduled_at) from error
+        raise _too_many(commit.quota) from error
     if failed == 0:
         _demand_own_commit(held, reasons[0].get("Item", {}), commit_id, error)
         return True

@@ -1,4 +1,4 @@
-"""What operators ask of a namespace: `policy set`, `policy list`."""
+"""What operators ask of a namespace and grant it: `policy set`, `policy list`."""
 
 from typing import Annotated
 
@@ -8,9 +8,13 @@ from pydantic import ValidationError
 from flink_controller.cli.context import remote_of, session_of
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, say
 from flink_controller.domain.names import NAME, shown
-from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent, StatementRule
+from flink_controller.domain.trust import NamespacePolicy, Quotas, Reaction, RegistryEvent, StatementRule
 
-app = typer.Typer(help="Say what a namespace's artifacts must fulfil.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Say what a namespace must fulfil and may take.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command(name="set", epilog="Example: flinkctl policy set payments --statement required --threshold payments/core/=2")
@@ -31,10 +35,13 @@ def set_(
         list[str] | None,
         typer.Option(metavar="URI", help="Where first savepoints may lie beside the namespace's own; may be repeated."),
     ] = None,
+    max_active_runs: Annotated[
+        int, typer.Option(min=0, max=10_000, metavar="N", help="Runs of batch jobs at a time; 0 lets none start.")
+    ] = Quotas().active_runs,
 ) -> None:
     """Write a namespace's whole policy.
 
-    What is not said gets its default. Counts for uploads from now on; what was admitted stays so.
+    What is not said gets its default. Counts for uploads and starts from now on; what was admitted or runs stays so.
     """
     if not NAME.fullmatch(namespace) or namespace == "artifacts":
         raise typer.BadParameter(f"{shown(namespace)} is no name of a namespace", param_hint="'NAMESPACE'")
@@ -48,6 +55,7 @@ def set_(
                 "thresholds": thresholds,
                 "on_distrust": on_distrust,
                 "state_roots": state_root or (),
+                "quotas": {"active_runs": max_active_runs},
             }
         )
     except ValidationError as error:
@@ -76,7 +84,7 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             say("no policies; every namespace has the defaults")
             return
         print_table(
-            ("NAMESPACE", "STATEMENT", "THRESHOLDS", "ON DISTRUST", "STATE ROOTS"),
+            ("NAMESPACE", "STATEMENT", "THRESHOLDS", "ON DISTRUST", "STATE ROOTS", "ACTIVE RUNS"),
             [
                 (
                     one.namespace,
@@ -84,6 +92,7 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
                     ", ".join(f"{rule.prefix}={rule.keys}" for rule in one.thresholds),
                     one.on_distrust,
                     ", ".join(one.state_roots),
+                    one.quotas.active_runs,
                 )
                 for one in found
             ],

@@ -285,10 +285,11 @@ def _policed(draft: Draft, config: BatchConfig, pending: tuple[PendingRun, ...])
     _not_started(draft, gone, RunOutcome.MISSED, "MissedRunPolicy", f"missed_run_policy is {config.missed_run_policy}")
     kept = tuple(run for run in pending if run not in gone)
     if config.overlap_policy == "allow":
-        room = max(MAX_ACTIVE - len(draft.status.runs.active), 0)
-        over = kept if draft.facts.findings.is_quota_used_up else kept[room:]
-        reason = "QuotaExceeded" if draft.facts.findings.is_quota_used_up else "TooManyActive"
-        _not_started(draft, over, RunOutcome.SKIPPED, reason, f"{len(draft.status.runs.active)} runs of the job are active")
+        room, no_place = max(MAX_ACTIVE - len(draft.status.runs.active), 0), draft.facts.findings.no_place
+        over = kept if no_place else kept[room:]
+        reason = "QuotaExceeded" if no_place else "TooManyActive"
+        message = no_place or f"{len(draft.status.runs.active)} runs of the job are active"
+        _not_started(draft, over, RunOutcome.SKIPPED, reason, message)
         return tuple(run for run in kept if run not in over)
     # What is made up for starts one after another; a turn that is waited for is neither lateness nor overlap.
     is_backlog = bool(late) and config.missed_run_policy == "run_all"
@@ -360,9 +361,8 @@ def _start(draft: Draft, spec: JobSpec, revision: RevisionRef) -> Action | None:
         draft.set_runs(pending=tuple(rest))
         draft.look(draft.now)
         return None
-    if draft.facts.findings.is_quota_used_up:
-        message = "the namespace has as many active runs as it may have; the next one waits for the end of another"
-        draft.wait("QuotaExceeded", message, draft.now + intents.BLOCKED_LOOK)
+    if draft.facts.findings.no_place:
+        draft.wait("QuotaExceeded", draft.facts.findings.no_place, draft.now + intents.BLOCKED_LOOK)
         return None
     ready = submitting.ready_to_submit(draft, revision)
     staged = draft.facts.findings.staged

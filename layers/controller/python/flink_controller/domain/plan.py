@@ -46,8 +46,6 @@ class Policy:
     submit_timeout: timedelta = timedelta(seconds=120)
     function_timeout: timedelta = timedelta(seconds=60)
     quarantine_margin: timedelta = timedelta(seconds=10)
-    active_runs: int = 100
-    """Runs of one namespace that may be active at a time."""
     revision_history_limit: int = 50
     """Revisions of a job that are kept beside those that are still in use."""
 
@@ -90,8 +88,8 @@ class Findings:
     """Records of runs that were read."""
     runs_taken: frozenset[datetime] = frozenset()
     """Instants that have a record already, found when a run was to be recorded as new."""
-    is_quota_used_up: bool = False
-    """Whether the namespace may start no further run now."""
+    no_place: str = ""
+    """Why the namespace may start no further run now; empty while nothing is known against it."""
     has_pruned_runs: bool = False
 
 

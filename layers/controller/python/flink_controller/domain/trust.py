@@ -1,4 +1,4 @@
-"""What operators decide about trust beside keys: policies of namespaces, and digests that must never run."""
+"""What operators decide beside keys: policies of namespaces with their quotas, and digests that must never run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +52,13 @@ def _absolute(uri: str) -> str:
     return uri if uri.endswith("/") else f"{uri}/"
 
 
+class Quotas(Value):
+    """How much a namespace may take."""
+
+    active_runs: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Runs of batch jobs at a time. A hundred fill a session cluster of usual size, and stop a schedule gone wild."""
+
+
 class NamespacePolicy(Value):
     """What is asked of a namespace beyond the defaults, which are the field's own."""
 
@@ -62,6 +69,7 @@ class NamespacePolicy(Value):
     on_distrust: Reaction = Reaction.FLAG
     state_roots: tuple[Annotated[str, AfterValidator(_absolute)], ...] = ()
     """Where first savepoints may lie beside the namespace's own directories."""
+    quotas: Quotas = Quotas()
 
     def keys_for(self, key: str) -> int:
         """Give how many different keys must sign an object."""

@@ -15,9 +15,11 @@ from flink_controller.domain.errors import (
     FlinkUnreachableError,
     LeaseTakenError,
     QuotaExceededError,
+    RejectedError,
     RunTakenError,
     StaleWriteError,
 )
+from flink_controller.domain.names import JobName
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted, revisions_in_use
 from flink_controller.domain.planning import plan
@@ -77,7 +79,7 @@ class _Unrecorded:
         self.forgotten.update(made.forgotten)
         self.savepoints.update({savepoint.number: savepoint for savepoint in made.savepoints})
 
-    def commit(self, status: JobStatus, quota: int) -> Commit:
+    def commit(self, status: JobStatus) -> Commit:
         done = Commit(
             status,
             tuple(self.revisions.values()),
@@ -86,9 +88,8 @@ class _Unrecorded:
             self.started_runs,
             tuple(self.runs.values()),
             self.ended_runs,
-            quota,
-            tuple(sorted(self.forgotten - revisions_in_use(status))),
-            tuple(self.savepoints.values()),
+            forgotten=tuple(sorted(self.forgotten - revisions_in_use(status))),
+            savepoints=tuple(self.savepoints.values()),
         )
         self.events, self.revisions, self.jar = {}, {}, None
         self.started_runs, self.runs, self.ended_runs, self.forgotten, self.savepoints = (), {}, 0, set(), {}
@@ -176,7 +177,7 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
         if isinstance(made.action, Effect):
             assert facts.observation.cluster is not None
             try:
-                held = _record(ports, policy, held, status, unrecorded, told)
+                held = _record(ports, held, status, unrecorded, told)
             except (RunTakenError, QuotaExceededError) as refusal:
                 # Nothing was written: planned anew, from what is recorded and with what was found out.
                 status, findings = recorded, _without_run(findings, refusal)
@@ -192,7 +193,6 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
     assert status is not None
     return _finish(
         ports,
-        policy,
         held,
         status.model_copy(update={"next_look": made.next_look}),
         recorded,
@@ -210,7 +210,7 @@ def _subject(effect: Effect) -> str:
 def _without_run(findings: Findings, refusal: RunTakenError | QuotaExceededError) -> Findings:
     """Take it in that a run could not be recorded as new."""
     if isinstance(refusal, QuotaExceededError):
-        return replace(findings, is_quota_used_up=True)
+        return replace(findings, no_place=str(refusal))
     return replace(findings, runs_taken=findings.runs_taken | {refusal.scheduled_at})
 
 
@@ -228,21 +228,28 @@ def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, statu
     raise AssertionError(f"the plan for {facts.job_id} asks for ever more preparations")
 
 
-def _record(
-    ports: Ports, policy: Policy, held: Held, status: JobStatus, unrecorded: _Unrecorded, told: Callable[[Commit], None]
-) -> Held:
+def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded, told: Callable[[Commit], None]) -> Held:
     """Record an intent. Its effect comes after, never before."""
     stamped = fitted(status.model_copy(update={"updated_at": ports.clock.now()}), STATUS_ROOM_BYTES)
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
-    commit = unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at}), policy.active_runs)
+    commit = unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at}))
+    if commit.started_runs:
+        commit = replace(commit, quota=_quota(ports, held.job_id))
     held = ports.statuses.commit(held, commit, release=False)
     told(commit)
     return held
 
 
+def _quota(ports: Ports, job_id: str) -> int:
+    """Read how many runs the job's namespace may have; while nobody can say, none is started."""
+    try:
+        return ports.registry.policy(JobName.parse(job_id).namespace).quotas.active_runs
+    except RejectedError as error:
+        raise QuotaExceededError(f"the quota is not known: {error}") from error
+
+
 def _finish(
     ports: Ports,
-    policy: Policy,
     held: Held,
     status: JobStatus,
     recorded: JobStatus | None,
@@ -255,7 +262,8 @@ def _finish(
     if is_unchanged:
         ports.statuses.release(held)
     else:
-        commit = unrecorded.commit(status.model_copy(update={"updated_at": now}), policy.active_runs)
+        # No run starts here: the start of one is an effect's intent.
+        commit = unrecorded.commit(status.model_copy(update={"updated_at": now}))
         ports.statuses.commit(held, commit, release=True)
         told(commit)
     # One chain of wake-ups a job: a look adds one only if none is under way that comes early enough. What is farther off than

@@ -230,7 +230,7 @@ class MemoryStatuses:
                 raise RunTakenError(job_id, run.scheduled_at)
         more = len(commit.started_runs) - commit.ended_runs
         if more > 0 and self._tables.active_runs.get(JobName.parse(job_id).namespace, 0) + more > commit.quota:
-            raise QuotaExceededError(f"the namespace of {job_id} has {commit.quota} active runs")
+            raise QuotaExceededError(f"the namespace has as many active runs as it may have ({commit.quota})")
 
     def _store_items(self, job_id: str, commit: Commit) -> None:
         for run in (*commit.started_runs, *commit.runs):
