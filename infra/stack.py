@@ -8,6 +8,7 @@ from infra.access import OperatorsPolicy, Resources, grants
 from infra.alarms import Alarms
 from infra.compute import ControllerFunction, Sizing, reconciler, settings_values
 from infra.config import DeploymentConfig
+from infra.dashboard import Dashboard
 from infra.functions import FUNCTIONS
 from infra.layers import Layers, Target
 from infra.messaging import Messaging
@@ -51,6 +52,9 @@ class FlinkJobControllerStack(cdk.Stack):
             self.triggers.connect(function)
         self.operators = OperatorsPolicy(self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH])
         self.alarms = Alarms(self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging)
+        self.dashboard = Dashboard(
+            self, "Dashboard", alarms=self.alarms, functions=list(self.functions.values()), messaging=self.messaging
+        )
         acknowledge_findings(
             self,
             config=config,

@@ -1,14 +1,21 @@
 """Who is told, and when."""
 
+import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import aws_cdk as cdk
 
-from flink_controller.telemetry import NAMESPACE, SERVICE, Metric
+from flink_controller.domain.status import JobType
+from flink_controller.telemetry import NAMESPACE, SERVICE, Deployment, Measurement, Metric, measured
+from flink_controller.testing.flink_behaviour import JobBehaviour
+from flink_controller.testing.jars import jar_bytes
+from infra.alarms import DASHBOARD_ONLY
 from infra.app import build
 from infra.functions import FUNCTIONS
 from tests.infra.conftest import Resource, Synthesized
+from tests.unit.services.bench import Bench
 
 
 def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized) -> None:
@@ -17,17 +24,55 @@ def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized
     expected |= {"reconcile_job-iterator-age", "follow-ups-age", "jobs-distrusted", "artifacts-lost"}
     expected |= {f"{queue}-depth" for queue in ("follow-up-failures", "stream-failures", "invocation-failures")}
 
+    expected |= {"reconciliation-errors", "look-lag", "jobs-stuck", "cluster-unhealthy", "circuit-open"}
+    expected |= {"deployments-failed", "deployments-rolled-back", "artifacts-refused"}
     expected |= {"runs-failed", "runs-expired", "runs-lost", "runs-missed", "run-lateness"}
 
     assert set(_alarms(prod)) == expected
 
 
-def test_alarms_of_runs_watch_what_the_functions_publish(prod: Synthesized) -> None:
-    watched = {name: alarm for name, alarm in _alarms(prod).items() if name.startswith("run")}
+def test_every_metric_has_an_alarm_or_a_reason_why_not(prod: Synthesized) -> None:
+    watched = {alarm["MetricName"] for alarm in _alarms(prod).values() if alarm["Namespace"] == NAMESPACE}
 
-    assert {alarm["MetricName"] for alarm in watched.values()} < {metric.value[0] for metric in Metric}
-    for alarm in watched.values():
-        assert (alarm["Namespace"], alarm["Dimensions"]) == (NAMESPACE, [{"Name": "service", "Value": SERVICE}])
+    assert watched | {metric.value[0] for metric in DASHBOARD_ONLY} == {metric.value[0] for metric in Metric}
+    assert not watched & {metric.value[0] for metric in DASHBOARD_ONLY}
+
+
+def test_alarms_watch_what_the_functions_publish(prod: Synthesized) -> None:
+    published = {(one.metric.value[0], *sorted(one.labels.items())) for one in _published()}
+
+    for name, alarm in _alarms(prod).items():
+        if alarm["Namespace"] == NAMESPACE:
+            dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+            assert dimensions.pop("service") == SERVICE
+            assert not dimensions or (alarm["MetricName"], *sorted(dimensions.items())) in published, name
+
+
+def test_one_alarm_tells_of_the_controller_itself(prod: Synthesized) -> None:
+    (composite,) = prod.of_type("AWS::CloudWatch::CompositeAlarm").values()
+
+    rule = prod.label(composite["Properties"]["AlarmRule"])
+    watched = {name for name in _alarms(prod) if f"Alarms/{name}" in rule}
+    jobs = {"deployments-", "artifacts-", "jobs-", "run", "cluster-", "circuit-"}
+    assert watched == {name for name in _alarms(prod) if not name.startswith(tuple(jobs))}
+    assert [prod.label(action) for action in composite["Properties"]["AlarmActions"]] == ["Messaging/Alerts"]
+
+
+def test_the_dashboard_shows_every_metric_and_every_alarm(prod: Synthesized) -> None:
+    (dashboard,) = prod.of_type("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(prod.label(dashboard["Properties"]["DashboardBody"]))
+
+    shown = [line for widget in body["widgets"] for line in widget["properties"].get("metrics", [])]
+    own = {tuple(part for part in line[1:] if isinstance(part, str)) for line in shown if line[0] == NAMESPACE}
+    assert {name for name, *_ in own} == {metric.value[0] for metric in Metric} - {Metric.JOB_READY.value[0]}
+    for status in Deployment:
+        for kind in JobType:
+            parts = ("job_type", kind.value, "service", SERVICE, "status", status.value)
+            assert (Metric.DEPLOYMENTS.value[0], *parts) in own
+    (alarms,) = [widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm"]
+    assert len(alarms) == len(_alarms(prod)) + 1
+    titles = [widget["properties"]["markdown"] for widget in body["widgets"] if widget["type"] == "text"]
+    assert [title.partition("\n")[0] for title in titles] == ["# Is it healthy?", "# Is it busy?", "# What failed?"]
 
 
 def test_every_alarm_tells_the_topic_that_it_began_and_that_it_ended(prod: Synthesized) -> None:
@@ -95,6 +140,22 @@ def test_a_person_is_subscribed_where_one_is_named(context: Mapping[str, Any]) -
         "email",
         "on-call@example.com",
     )
+
+
+def _published() -> list[Measurement]:
+    """Give measurements of a fleet in which everything happens that an alarm with dimensions tells of."""
+    bench = Bench()
+    bench.upload(behaviour=JobBehaviour(main_throws="no such topic"))
+    bench.put()
+    bench.look()
+    bench.run(timedelta(minutes=5))
+    bench.upload(jar_bytes("sound"))
+    bench.look()
+    bench.run(timedelta(minutes=5))
+    bench.upload(jar_bytes("spoiled"), behaviour=JobBehaviour(main_throws="no such topic"))
+    bench.look()
+    bench.run(timedelta(minutes=5))
+    return [one for commit in bench.told for one in measured(commit)]
 
 
 def _alarms(deployment: Synthesized) -> dict[str, Resource]:
