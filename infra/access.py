@@ -25,6 +25,7 @@ from flink_controller.adapters import (
     sqs_follow_ups,
 )
 from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
+from flink_controller.domain.names import artifact_prefix
 from infra.functions import Access
 from infra.messaging import Messaging
 from infra.storage import Storage
@@ -131,7 +132,14 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         ],
         Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_ARTIFACT)])],
         Access.FIND_DUE_JOBS: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_DUE)])],
-        Access.READ_ARTIFACTS: _on_buckets(s3_artifacts.READ_ACTIONS, artifacts),
+        Access.READ_ARTIFACTS: [
+            *_on_buckets(s3_artifacts.READ_ACTIONS, artifacts),
+            *(
+                grant
+                for namespace, bucket in storage.of_namespaces.items()
+                for grant in _on_buckets(s3_artifacts.READ_ACTIONS, bucket.bucket_arn, prefix=artifact_prefix(namespace))
+            ),
+        ],
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
     }
@@ -177,13 +185,13 @@ class OperatorsPolicy(Construct):
         health_url.grant_invoke_url(self.policy)
 
 
-def _on_buckets(actions: frozenset[str], *bucket_arns: str) -> list[Grant]:
+def _on_buckets(actions: frozenset[str], *bucket_arns: str, prefix: str = "") -> list[Grant]:
     """Split actions between buckets and their objects: IAM ignores an action on the wrong kind of resource."""
     if not bucket_arns:
         return []
     on_bucket = {action for action in actions if action.startswith("s3:List")}
     return [
-        Grant(actions=actions - on_bucket, resources=[f"{arn}/*" for arn in bucket_arns]),
+        Grant(actions=actions - on_bucket, resources=[f"{arn}/{prefix}*" for arn in bucket_arns]),
         Grant(actions=on_bucket, resources=bucket_arns),
     ]
 

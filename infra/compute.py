@@ -130,6 +130,7 @@ def settings_values(
         "job_spec_table_name": storage.specs.table_name,
         "controller_state_table_name": storage.state.table_name,
         "artifact_bucket_name": storage.artifacts.bucket_name,
+        "namespace_buckets": ",".join(f"{name}={bucket}" for name, bucket in sorted(config.namespace_buckets.items())),
         "follow_up_queue_url": messaging.follow_ups.queue_url,
         "alert_topic_arn": messaging.alerts.topic_arn,
         "controller_id": config.controller_id,

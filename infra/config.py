@@ -70,6 +70,11 @@ class DeploymentConfig:
     """How long CloudWatch keeps the functions' logs; the values are those that CloudWatch and this project allow."""
     state_buckets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")], ...] = ()
     """Existing buckets of savepoints and checkpoints. Listed here because roles are fixed at synth."""
+    namespace_buckets: dict[
+        Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")],
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")],
+    ] = Field(default_factory=dict)
+    """Existing, versioned buckets of namespaces that upload to one of their own, by namespace. All others share the stack's."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5

@@ -32,7 +32,12 @@ class Access(Enum):
 
 @dataclass(frozen=True)
 class ObjectCreated:
-    """Every object that is created in the artifact bucket; delivered asynchronously, at least once."""
+    """Every object that is created in the artifact buckets; delivered asynchronously, at least once."""
+
+
+@dataclass(frozen=True)
+class ObjectRemoved:
+    """Every object or version that somebody deletes from the artifact buckets; what an event does not tell, the clock finds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ class SignedURL:
     """An HTTPS address that answers callers with IAM permission and no others."""
 
 
-Trigger = ObjectCreated | SpecStream | FollowUps | Schedule | SignedURL
+Trigger = ObjectCreated | ObjectRemoved | SpecStream | FollowUps | Schedule | SignedURL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +169,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         timeout_s=300,
         memory_mb=1024,
         # Twice within the five minutes after which a missing heartbeat is an alarm.
-        triggers=(Schedule(rate_minutes=2),),
+        triggers=(Schedule(rate_minutes=2), ObjectRemoved()),
         access=(
             Access.SCAN_SPECS,
             Access.READ_STATE,
@@ -176,7 +181,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.FIND_JOBS_BY_ARTIFACT,
             Access.SEND_FOLLOW_UPS,
         ),
-        reserved_concurrency=1,
+        reserved_concurrency=2,
     ),
     FunctionSpec(
         name="launch_batches",

@@ -5,6 +5,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
+from flink_controller.domain.names import artifact_prefix
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
 from infra.functions import Access
@@ -33,6 +34,12 @@ def _acknowledge_function(function: ControllerFunction, *, config: DeploymentCon
     if config.tracing:
         _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two write actions know no resource to name.")
     if Access.READ_ARTIFACTS in function.row.access:
+        for namespace, bucket in config.namespace_buckets.items():
+            _acknowledge(
+                policy,
+                f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{artifact_prefix(namespace)}*]",
+                "Any key of the namespace may be an artifact; the bucket is named in cdk.json.",
+            )
         child = artifacts.node.default_child
         assert isinstance(child, s3.CfnBucket)  # an L2 bucket is always made of one
         _acknowledge(

@@ -25,6 +25,9 @@ class Storage(Construct):
         self.state = self._state(config)
         self.access_log = self._access_log()
         self.artifacts = self._artifacts()
+        # Made by somebody else: versions must be on there, and admission refuses what was uploaded without.
+        named = {name: s3.Bucket.from_bucket_name(self, f"Artifacts-{name}", name) for name in _distinct(config)}
+        self.of_namespaces = {namespace: named[name] for namespace, name in sorted(config.namespace_buckets.items())}
 
     def _specs(self, config: DeploymentConfig) -> dynamodb.Table:
         return dynamodb.Table(
@@ -103,6 +106,10 @@ class Storage(Construct):
             ],
             removal_policy=self._removal,
         )
+
+
+def _distinct(config: DeploymentConfig) -> list[str]:
+    return sorted(set(config.namespace_buckets.values()))
 
 
 _RECOVERY = dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True)

@@ -13,10 +13,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
 from constructs import Construct
 
+from flink_controller.domain.names import artifact_prefix
 from infra.access import stream_grant
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
-from infra.functions import FollowUps, ObjectCreated, Schedule, SignedURL, SpecStream
+from infra.functions import FollowUps, ObjectCreated, ObjectRemoved, Schedule, SignedURL, SpecStream
 from infra.messaging import Messaging
 from infra.storage import Storage
 
@@ -43,6 +44,8 @@ class Triggers(Construct):
             match trigger:
                 case ObjectCreated():
                     self._on_upload(target)
+                case ObjectRemoved():
+                    self._on_objects(target, s3.EventType.OBJECT_REMOVED)
                 case SpecStream():
                     self._on_spec(target, trigger)
                 case FollowUps():
@@ -63,9 +66,13 @@ class Triggers(Construct):
             max_event_age=_UPLOAD_MAX_AGE,
             on_failure=destinations.SqsDestination(self._messaging.invocation_failures),
         )
-        self._storage.artifacts.add_event_notification(
-            s3.EventType.OBJECT_CREATED, notifications.LambdaDestination(target.function)
-        )
+        self._on_objects(target, s3.EventType.OBJECT_CREATED)
+
+    def _on_objects(self, target: ControllerFunction, event: s3.EventType) -> None:
+        destination = notifications.LambdaDestination(target.function)
+        self._storage.artifacts.add_event_notification(event, destination)
+        for namespace, bucket in self._storage.of_namespaces.items():
+            bucket.add_event_notification(event, destination, s3.NotificationKeyFilter(prefix=artifact_prefix(namespace)))
 
     def _on_spec(self, target: ControllerFunction, trigger: SpecStream) -> None:
         target.function.add_to_role_policy(stream_grant(self._storage.specs).statement())

@@ -19,9 +19,6 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> None:
     wired = controller()
     logger = make_logger(wired.settings)
     for bucket, key, version_id, uploader in _objects(event):
-        if bucket != wired.settings.artifact_bucket_name:
-            logger.warning("upload ignored", extra={"bucket": bucket, "reason": "not the artifact bucket"})
-            continue
         outcome = admit_artifact(
             wired.ports,
             wired.policy,

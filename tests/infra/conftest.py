@@ -107,6 +107,7 @@ def synthesized(context: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
         if environment != "local":
             # Deployments name their own; one stands here so that its grants are seen.
             chosen["state_buckets"] = ["example-flink-state"]
+            chosen["namespace_buckets"] = {"payments": "example-payments-artifacts"}
         app = cdk.App(context=chosen, outdir=str(folder))
         stack = build(app)
         # Raises when cdk-nag finds what nobody acknowledged.

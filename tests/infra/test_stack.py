@@ -184,12 +184,19 @@ def test_an_upload_that_could_not_be_admitted_is_kept(deployment: Synthesized) -
     assert deployment.label(handling["DestinationConfig"]["OnFailure"]["Destination"]) == "Messaging/InvocationFailures"
 
 
-def test_every_created_object_is_admitted(deployment: Synthesized) -> None:
-    (notifications,) = deployment.of_type("Custom::S3BucketNotifications").values()
+def test_every_created_object_is_admitted_and_every_deleted_one_looked_after(deployment: Synthesized) -> None:
+    own = {}
+    for found in deployment.of_type("Custom::S3BucketNotifications").values():
+        (name,) = {found["Properties"]["BucketName"]} if isinstance(found["Properties"]["BucketName"], str) else {""}
+        configured = found["Properties"]["NotificationConfiguration"]["LambdaFunctionConfigurations"]
+        own[name] = {tuple(one["Events"]): one.get("Filter") for one in configured}
 
-    (configured,) = notifications["Properties"]["NotificationConfiguration"]["LambdaFunctionConfigurations"]
-    assert configured["Events"] == ["s3:ObjectCreated:*"]
-    assert "Filter" not in configured
+    below = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "payments/"}]}}
+    assert own.pop("") == {("s3:ObjectCreated:*",): None, ("s3:ObjectRemoved:*",): None}
+    assert own == {
+        bucket: {("s3:ObjectCreated:*",): below, ("s3:ObjectRemoved:*",): below}
+        for bucket in deployment.config.namespace_buckets.values()
+    }
 
 
 def test_health_answers_signed_requests_only(deployment: Synthesized) -> None:
@@ -262,6 +269,7 @@ def test_every_function_s_environment_is_understood_by_settings(deployment: Synt
         assert settings.environment == deployment.config.environment.value
         assert settings.controller_id == deployment.config.controller_id
         assert settings.buckets_of_state == deployment.config.state_buckets
+        assert settings.buckets_of_namespaces == deployment.config.namespace_buckets
         assert settings.tracing is deployment.config.tracing
         assert settings.submit_timeout_seconds >= 2 * settings.function_timeout_seconds
         assert settings.alert_topic_arn

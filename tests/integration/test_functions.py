@@ -480,6 +480,19 @@ def test_an_upload_that_nobody_told_of_is_judged_and_its_job_woken(installed: In
     assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 0, "lost": 0}
 
 
+@event("sweep_artifacts/version_removed.json")
+def test_a_deleted_version_that_a_job_needs_is_missed_at_once(installed: Installation, flink: FlinkServer) -> None:
+    running(installed)
+    status = installed.status()
+    assert status is not None
+    assert status.running is not None
+    before = deliver("sweep_artifacts/version_removed.json")
+    installed.s3.delete_object(Bucket=BUCKET, Key=JAR, VersionId=status.running.artifact.version_id)
+
+    assert before == {"artifacts": 0, "judged": 0, "lost": 0}
+    assert deliver("sweep_artifacts/version_removed.json") == {"artifacts": 0, "judged": 0, "lost": 1}
+
+
 @event("launch_batches/tick.json")
 @event("expire_jobs/tick.json")
 @pytest.mark.parametrize(("function", "kind"), [("launch_batches", DueKind.LAUNCH), ("expire_jobs", DueKind.EXPIRE)])

@@ -32,12 +32,14 @@ def test_what_infrastructure_writes_the_code_reads() -> None:
         "debounce_seconds": 7,
         "tracing": True,
         "state_buckets": "a,b,",
+        "namespace_buckets": "payments=bucket-p,web=bucket-w",
     }
 
     found = Settings.from_env(environment(written))
 
     assert (found.debounce_seconds, found.tracing) == (7, True)
     assert found.buckets_of_state == ("a", "b")
+    assert found.buckets_of_namespaces == {"payments": "bucket-p", "web": "bucket-w"}
 
 
 def test_all_missing_variables_are_named_at_once() -> None:

@@ -1,10 +1,14 @@
 """What the sweep of artifacts makes up for, and what it misses."""
 
+from dataclasses import replace
+
 import pytest
 
+from flink_controller.services.admit_artifact import Admission, admit_artifact
+from flink_controller.services.reconcile import reconcile_job
 from flink_controller.services.sweep_artifacts import sweep_artifacts
 from flink_controller.testing.jars import jar_bytes
-from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, signature_of
+from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, signature_of, trusted
 
 JAR = jar_bytes()
 
@@ -101,3 +105,26 @@ def test_a_version_that_a_job_needs_and_that_is_gone_is_told_and_the_job_runs_on
     assert found.lost == (f"{JOB} {KEY} {version}",)
     assert bench.status.attempt is not None
     assert not bench.status.attempt.is_dead
+
+
+def test_a_namespace_with_a_bucket_of_its_own_is_looked_after_there_and_nowhere_else() -> None:
+    policy, key = replace(POLICY, namespace_buckets={"payments": "payments-bucket"}), "payments/etl.jar"
+    bench = Bench()
+    bench.registry.put_key(trusted("payments", b"team", namespaces=("payments",)))
+    bench.put("payments/etl", artifact_path=key)
+    for bucket in (BUCKET, "payments-bucket"):
+        bench.objects.upload(bucket, key, JAR)
+        bench.objects.upload(bucket, f"{key}.sig", signature_of(JAR))
+
+    foreign = admit_artifact(bench.ports, policy, BUCKET, key)
+    found = sweep_artifacts(bench.ports, policy)
+    reconcile_job(bench.ports, policy, "payments/etl", owner="me")
+
+    assert foreign is Admission.IGNORED
+    assert bench.records.head(BUCKET, key) is None
+    assert found.judged == (key,)
+    status = bench.statuses.read("payments/etl")
+    assert status is not None
+    assert status.desired is not None
+    assert status.desired.artifact.bucket == "payments-bucket"
+    assert list(bench.statuses.jobs_naming("payments-bucket", key)) == ["payments/etl"]

@@ -70,6 +70,7 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         controller_id=settings.controller_id,
         artifact_bucket=settings.artifact_bucket_name,
+        namespace_buckets=settings.buckets_of_namespaces,
         debounce=timedelta(seconds=settings.debounce_seconds),
         submit_timeout=timedelta(seconds=settings.submit_timeout_seconds),
         function_timeout=timedelta(seconds=settings.function_timeout_seconds),

@@ -43,6 +43,8 @@ STATUS_LIMIT_BYTES: Final = 32 * 1024
 once its messages are shortened, so a larger one is a fault of this package.
 """
 
+UNVERSIONED: Final = "null"
+"""S3's version id of an object that was uploaded to a bucket without versions."""
 MAX_FOLLOW_UP_DELAY: Final = timedelta(minutes=15)
 """Longest delay that the queue allows; a longer one is shortened, and the look then asks again."""
 

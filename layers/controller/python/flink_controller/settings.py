@@ -27,6 +27,8 @@ class Settings:
     """Table that the controller writes, and operators under their own keys."""
     artifact_bucket_name: str
     """Versioned bucket that teams upload to."""
+    namespace_buckets: str = ""
+    """Buckets of namespaces that have one of their own, as `namespace=bucket`, comma-separated."""
     follow_up_queue_url: str
     """Queue of delayed wake-ups."""
     alert_topic_arn: str = ""
@@ -91,6 +93,12 @@ class Settings:
     def buckets_of_state(self) -> tuple[str, ...]:
         """The names in `state_buckets`."""
         return tuple(name for name in self.state_buckets.split(",") if name)
+
+    @property
+    def buckets_of_namespaces(self) -> dict[str, str]:
+        """The pairs in `namespace_buckets`."""
+        pairs = (pair.partition("=") for pair in self.namespace_buckets.split(",") if pair)
+        return {namespace: bucket for namespace, _, bucket in pairs}
 
 
 def variable(field_name: str) -> str:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import code_of, translated
 from flink_controller.domain.errors import NotFoundError
-from flink_controller.ports import ObjectVersion
+from flink_controller.ports import UNVERSIONED, ObjectVersion
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -76,7 +76,7 @@ class S3ArtifactObjects:
                 if code_of(error) in _ABSENT:
                     return None
                 raise
-        return ObjectVersion(bucket, key, found.get("VersionId", "null"), found["ContentLength"], found["LastModified"])
+        return ObjectVersion(bucket, key, found.get("VersionId", UNVERSIONED), found["ContentLength"], found["LastModified"])
 
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         """Open a version for streaming; the caller closes it."""

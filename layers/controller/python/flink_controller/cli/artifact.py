@@ -93,7 +93,7 @@ def push(
     made, origin = _signatures(session, contents, to, namespace, sign_with, format_, signature, release, valid_days)
     for suffix, content in made.items():
         warn_of_refusal(session.verifier, session, suffix, content, contents, to)
-    bucket = remote.settings.artifact_bucket_name
+    bucket = remote.policy.bucket_of(to)
     with file.open("rb") as stream, _progress(stream, f"uploading {printable(file)}", contents.size_bytes):
         version = remote.uploads.upload(
             bucket, to, stream, size_bytes=contents.size_bytes, sha256=contents.sha256, is_new=immutable
@@ -175,7 +175,7 @@ def list_(
     Oldest first.
     """
     remote = remote_of(context)
-    found = _newest_of_all(remote) if key is None else remote.records.versions(remote.settings.artifact_bucket_name, key)
+    found = _newest_of_all(remote) if key is None else remote.records.versions(remote.policy.bucket_of(key), key)
     users = {} if key is None else _users(remote, key)
     if not found and key is not None:
         raise FailureError(
@@ -242,9 +242,8 @@ def revoke(
 
 
 def _newest_of_all(remote: Remote) -> list[ArtifactVersion]:
-    bucket = remote.settings.artifact_bucket_name
     paths = {path for _, item in remote.specs.items() if isinstance(path := item.get("artifact_path"), str)}
-    heads = [remote.records.head(bucket, path) for path in sorted(paths)]
+    heads = [remote.records.head(remote.policy.bucket_of(path), path) for path in sorted(paths)]
     return [head.latest for head in heads if head is not None]
 
 

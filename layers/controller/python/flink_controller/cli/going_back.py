@@ -58,7 +58,8 @@ def rollback(
 
 def _demand_artifact(remote: Remote, name: str, revision: Revision) -> None:
     """Find out beforehand what the controller would stop at: the very bytes must be there, and trusted still."""
-    artifact, bucket = revision.artifact, remote.settings.artifact_bucket_name
+    artifact = revision.artifact
+    bucket = remote.policy.bucket_of(artifact.key)
     version = remote.records.admitted_with_digest(bucket, artifact.key, artifact.sha256)
     if version is None:
         raise FailureError(

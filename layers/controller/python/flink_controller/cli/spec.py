@@ -181,7 +181,8 @@ def _goal_of(document: Mapping[str, Any]) -> Goal:
 
 
 def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any) -> Preview:
-    spec, bucket = view.spec, remote.settings.artifact_bucket_name
+    spec = view.spec
+    bucket = remote.policy.bucket_of(spec.artifact_path)
     status = remote.statuses.read(spec.job_id)
     pin = spec.pinned_digest
     version = None if pin is None else remote.records.admitted_with_digest(bucket, spec.artifact_path, pin)

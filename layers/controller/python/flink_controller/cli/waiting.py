@@ -86,7 +86,8 @@ def pending_upload(remote: Remote, item: Mapping[str, Any], status: JobStatus) -
     view = read_spec(str(item.get("job_id", "")), item)
     if not isinstance(view, ValidSpec) or view.spec.pinned_digest is not None:
         return None
-    bucket, key = remote.settings.artifact_bucket_name, view.spec.artifact_path
+    key = view.spec.artifact_path
+    bucket = remote.policy.bucket_of(key)
     latest = remote.objects.latest(bucket, key)
     desired = None if status.desired is None else status.desired.artifact
     if latest is None or (desired is not None and desired.version_id == latest.version_id):

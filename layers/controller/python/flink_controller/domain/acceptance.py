@@ -133,7 +133,7 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
         rejected_spec_hash=None,
         job_type=spec.job_type,
         cluster=spec.cluster,
-        artifact_location=f"{draft.facts.policy.artifact_bucket}/{spec.artifact_path}",
+        artifact_location=f"{draft.facts.policy.bucket_of(spec.artifact_path)}/{spec.artifact_path}",
     )
     if draft.status.attempt_counter == 0:
         draft.set(initial_savepoint_path=spec.deployment.initial_savepoint_path)

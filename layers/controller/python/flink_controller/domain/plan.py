@@ -1,12 +1,13 @@
 """What goes into a decision and what comes out of it, and the draft in which it is made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from flink_controller.domain.actions import Action
+from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.observation import (
     Answer,
     ApplicationSeen,
@@ -42,12 +43,18 @@ class Policy:
 
     controller_id: str
     artifact_bucket: str = ""
+    namespace_buckets: Mapping[str, str] = field(default_factory=dict)
+    """Buckets of namespaces that have one of their own, by namespace."""
     debounce: timedelta = timedelta(seconds=5)
     submit_timeout: timedelta = timedelta(seconds=120)
     function_timeout: timedelta = timedelta(seconds=60)
     quarantine_margin: timedelta = timedelta(seconds=10)
     revision_history_limit: int = 50
     """Revisions of a job that are kept beside those that are still in use."""
+
+    def bucket_of(self, key: str) -> str:
+        """Give the one bucket that an artifact's key is looked up in: its namespace's own, or the installation's."""
+        return self.namespace_buckets.get(namespace_of_key(key) or "", self.artifact_bucket)
 
     def quarantine(self, heartbeat_timeout_s: float) -> timedelta:
         """How long an orphan may live, or a late submit be under way, after a JobManager was lost."""

@@ -6,6 +6,7 @@ again if a newer version appeared meanwhile. Jar and signature may come in eithe
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 
 from flink_controller.domain.archive import Contents
@@ -20,7 +21,7 @@ from flink_controller.domain.signature_file import (
     SIGSTORE_SUFFIX,
     artifact_key,
 )
-from flink_controller.ports import ObjectVersion, Ports
+from flink_controller.ports import UNVERSIONED, ObjectVersion, Ports
 from flink_controller.services.read_contents import read_contents
 from flink_controller.services.verify_signatures import Judgement, Upload, verify_signatures
 
@@ -35,7 +36,7 @@ class Admission(StrEnum):
     WAITING = "waiting"
     REFUSED = "refused"
     IGNORED = "ignored"
-    """Not an artifact, or deleted meanwhile."""
+    """Not an artifact, not in its namespace's bucket, or deleted meanwhile."""
 
 
 def _nobody(_verdict: ArtifactVersion) -> None:
@@ -68,7 +69,7 @@ def admit_artifact(
     """
     key = artifact_key(key)
     namespace = namespace_of_key(key)
-    if namespace is None or key.endswith("/"):
+    if namespace is None or key.endswith("/") or bucket != policy.bucket_of(key):
         return Admission.IGNORED
     verdict: ArtifactVersion | None = None
     for _ in range(MAX_ROUNDS):
@@ -99,6 +100,8 @@ def judge(
     Raises:
         NotFoundError: the version is gone.
     """
+    if version.version_id == UNVERSIONED:
+        return _unversioned(version, ports.clock.now())
     # The signatures first: one of them may ask for another hash of the bytes. A newer one tells by its own event.
     files = _signature_files(ports, version)
     with ports.objects.open(version.bucket, version.key, version.version_id) as stream:
@@ -128,6 +131,21 @@ def judge(
         release=judgement.release,
         uploader=uploader,
         entry_classes=inspection.entry_classes,
+        decided_at=now,
+    )
+
+
+def _unversioned(version: ObjectVersion, now: datetime) -> ArtifactVersion:
+    """Refuse an object that the next upload would overwrite: nothing could be started again from it."""
+    return ArtifactVersion(
+        bucket=version.bucket,
+        key=version.key,
+        version_id=version.version_id,
+        uploaded_at=version.uploaded_at,
+        size_bytes=version.size_bytes,
+        verdict=Verdict.REFUSED,
+        reason="BucketNotVersioned",
+        message=f"{version.key} was uploaded while bucket {version.bucket} kept no versions: turn them on and upload it again",
         decided_at=now,
     )
 

@@ -79,7 +79,8 @@ def _distrust(ports: Ports, status: JobStatus | None, artifact: Artifact) -> Run
 def _recorded(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts:
     if not isinstance(spec, ValidSpec):
         return Artifacts()
-    bucket, key, pin = policy.artifact_bucket, spec.spec.artifact_path, spec.spec.pinned_digest
+    key, pin = spec.spec.artifact_path, spec.spec.pinned_digest
+    bucket = policy.bucket_of(key)
     head = ports.records.head(bucket, key)
     if pin is None:
         return Artifacts(head)

@@ -170,7 +170,7 @@ class _Admitted:
     """The newest admitted versions of artifacts, each read once a sweep."""
 
     def __init__(self, ports: Ports, policy: Policy) -> None:
-        self._ports, self._bucket = ports, policy.artifact_bucket
+        self._ports, self._policy = ports, policy
         self._versions: dict[str, str | None] = {}
 
     def is_newer(self, known: StatusSummary, item: Mapping[str, Any]) -> bool:
@@ -179,7 +179,7 @@ class _Admitted:
         if known.artifact_version is None or not isinstance(key, str) or item.get("artifact_signature") is not None:
             return False
         if key not in self._versions:
-            head = self._ports.records.head(self._bucket, key)
+            head = self._ports.records.head(self._policy.bucket_of(key), key)
             self._versions[key] = None if head is None or head.admitted is None else head.admitted.version_id
         return self._versions[key] not in {None, known.artifact_version}
 

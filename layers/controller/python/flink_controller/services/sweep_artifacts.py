@@ -7,6 +7,7 @@ Cost: one scan of the specs; per artifact one read of its record and one HEAD, t
 one read of its status and one GET, without its bytes, of each version that it may start again.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
@@ -35,15 +36,28 @@ def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
     Raises:
         TransientError: a store does not answer; the next sweep does the same again.
     """
-    bucket, named, jobs = policy.artifact_bucket, set[str](), []
+    named, jobs = set[str](), []
     for job_id, item in ports.specs.segment(0, 1):
         jobs.append(job_id)
         key = item.get("artifact_path")
         if isinstance(key, str) and key:
             named.add(key)
-    judged = [key for key in sorted(named) if _was_missed(ports, bucket, key)]
+    judged = [key for key in sorted(named) if _was_missed(ports, policy.bucket_of(key), key)]
     for key in judged:
-        admit_artifact(ports, policy, bucket, key)
+        admit_artifact(ports, policy, policy.bucket_of(key), key)
+    return ArtifactSweep(len(named), tuple(judged), _lost(ports, jobs))
+
+
+def missed_by_jobs(ports: Ports, bucket: str, key: str) -> tuple[str, ...]:
+    """After objects of a key were deleted: which versions of it a job may have to start again, and that are gone.
+
+    Raises:
+        TransientError: a store does not answer; the next sweep finds the same.
+    """
+    return _lost(ports, ports.statuses.jobs_naming(bucket, key))
+
+
+def _lost(ports: Ports, jobs: Iterable[str]) -> tuple[str, ...]:
     seen: dict[Artifact, bool] = {}
     lost = []
     for job_id in jobs:
@@ -53,7 +67,7 @@ def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
                 seen[artifact] = _is_there(ports, artifact)
             if not seen[artifact]:
                 lost.append(f"{job_id} {artifact.key} {artifact.version_id}")
-    return ArtifactSweep(len(named), tuple(judged), tuple(lost))
+    return tuple(lost)
 
 
 def _was_missed(ports: Ports, bucket: str, key: str) -> bool:
