@@ -481,7 +481,8 @@ def test_an_upload_that_nobody_told_of_is_judged_and_its_job_woken(installed: In
 
 
 @event("sweep_artifacts/version_removed.json")
-def test_a_deleted_version_that_a_job_needs_is_missed_at_once(installed: Installation, flink: FlinkServer) -> None:
+@pytest.mark.usefixtures("flink")
+def test_a_deleted_version_that_a_job_needs_is_missed_at_once(installed: Installation) -> None:
     running(installed)
     status = installed.status()
     assert status is not None

@@ -13,7 +13,7 @@ import pytest
 from flink_controller.domain.artifact import KeyStatus, Verdict
 from flink_controller.domain.errors import StaleWriteError
 from flink_controller.domain.signature_file import MAX_SIGNATURE_BYTES, artifact_key
-from flink_controller.ports import ObjectVersion
+from flink_controller.ports import UNVERSIONED, ObjectVersion
 from flink_controller.services.admit_artifact import (
     Admission,
 )
@@ -347,3 +347,29 @@ def test_a_version_tells_what_head_told() -> None:
 
     assert isinstance(found, ObjectVersion)
     assert (bench.head.latest.version_id, bench.head.latest.size_bytes) == (found.version_id, found.size_bytes)
+
+
+class Unversioned(MemoryArtifactObjects):
+    """A bucket that keeps no versions."""
+
+    def latest(self, bucket: str, key: str) -> ObjectVersion | None:
+        found = super().latest(bucket, key)
+        return None if found is None else replace(found, version_id=UNVERSIONED)
+
+    def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
+        assert version_id == UNVERSIONED
+        found = super().latest(bucket, key)
+        assert found is not None
+        return super().open(bucket, key, found.version_id)
+
+
+def test_what_the_next_upload_would_overwrite_is_refused_however_well_it_is_signed() -> None:
+    bench = Bench()
+    bench.objects = Unversioned(bench.clock.now)
+    bench.ports = replace(bench.ports, objects=bench.objects)
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR))
+
+    assert bench.admit() is Admission.REFUSED
+    assert bench.head.latest.reason == "BucketNotVersioned"
+    assert "turn them on, and upload it again" in bench.head.latest.message

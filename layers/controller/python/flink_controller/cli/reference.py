@@ -34,6 +34,7 @@ the stack's outputs:
 | `FLINKCTL_FOLLOW_UP_QUEUE_URL` | output `FollowUpQueueUrl` |
 | `FLINKCTL_CONTROLLER_ID` | `controller_id` of the environment in `cdk.json` |
 | `FLINKCTL_ENVIRONMENT` | `local`, `dev` or `prod`; `dev` without it |
+| `FLINKCTL_NAMESPACE_BUCKETS` | `namespace_buckets` of the environment in `cdk.json`, as `NAMESPACE=BUCKET,…`; where there are any |
 | `FLINKCTL_STATE_BUCKETS` | `state_buckets` of the environment in `cdk.json`; for `cluster add` and `cluster check` |
 | `FLINKCTL_SIGNING_KEY` | file of the private key that `artifact push` and `artifact sign` use; optional |
 

@@ -6,7 +6,6 @@ again if a newer version appeared meanwhile. Jar and signature may come in eithe
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from enum import StrEnum
 
 from flink_controller.domain.archive import Contents
@@ -100,8 +99,6 @@ def judge(
     Raises:
         NotFoundError: the version is gone.
     """
-    if version.version_id == UNVERSIONED:
-        return _unversioned(version, ports.clock.now())
     # The signatures first: one of them may ask for another hash of the bytes. A newer one tells by its own event.
     files = _signature_files(ports, version)
     with ports.objects.open(version.bucket, version.key, version.version_id) as stream:
@@ -135,21 +132,6 @@ def judge(
     )
 
 
-def _unversioned(version: ObjectVersion, now: datetime) -> ArtifactVersion:
-    """Refuse an object that the next upload would overwrite: nothing could be started again from it."""
-    return ArtifactVersion(
-        bucket=version.bucket,
-        key=version.key,
-        version_id=version.version_id,
-        uploaded_at=version.uploaded_at,
-        size_bytes=version.size_bytes,
-        verdict=Verdict.REFUSED,
-        reason="BucketNotVersioned",
-        message=f"{version.key} was uploaded while bucket {version.bucket} kept no versions: turn them on and upload it again",
-        decided_at=now,
-    )
-
-
 def _judgement(
     ports: Ports,
     controller_id: str,
@@ -158,6 +140,10 @@ def _judgement(
     files: Mapping[str, bytes],
     contents: Contents,
 ) -> Judgement:
+    if version.version_id == UNVERSIONED:
+        # The next upload would overwrite it, and nothing could be started again from it.
+        message = f"{version.key} was uploaded while its bucket kept no versions: turn them on, and upload it again"
+        return Judgement(Verdict.REFUSED, "BucketNotVersioned", message)
     try:
         policy = ports.registry.policy(namespace)
     except RejectedError as error:
