@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from flink_controller.domain.trust import Denial, RegistryEvent
 from flink_controller.services.admit_artifact import Admission, admit_artifact
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.services.sweep_artifacts import sweep_artifacts
@@ -128,3 +129,48 @@ def test_a_namespace_with_a_bucket_of_its_own_is_looked_after_there_and_nowhere_
     assert status.desired is not None
     assert status.desired.artifact.bucket == "payments-bucket"
     assert list(bench.statuses.jobs_naming("payments-bucket", key)) == ["payments/etl"]
+
+
+def test_a_key_that_is_registered_after_the_upload_admits_it_and_is_asked_once() -> None:
+    bench = named()
+    bench.look()
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR, b"other team"))
+    bench.clock.advance(60 * SECOND)
+    bench.admit()
+    refused = bench.head.latest.reason
+    bench.registry.put_key(trusted("unrelated", b"unrelated"))
+
+    in_vain, again = sweep_artifacts(bench.ports, POLICY), sweep_artifacts(bench.ports, POLICY)
+    bench.registry.put_key(trusted("other", b"other team"))
+    found = sweep_artifacts(bench.ports, POLICY)
+
+    assert refused == "SignatureInvalid"
+    assert (in_vain.judged, again.judged, found.judged) == ((KEY,), (), (KEY,))
+    assert bench.head.admitted is not None
+    assert bench.head.admitted.key_id == "other"
+    assert [follow_up.job_id for follow_up in bench.follow_ups.pending][-1] == JOB
+
+
+def test_a_key_whose_time_has_come_and_a_denial_that_was_lifted_admit_what_waited_for_them() -> None:
+    bench = named()
+    bench.registry.put_key(trusted("team", b"team", not_before=bench.clock.now() + 3600 * SECOND))
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR))
+    bench.clock.advance(60 * SECOND)
+    bench.admit()
+    early = sweep_artifacts(bench.ports, POLICY)
+    digest = bench.head.latest.sha256
+    assert digest is not None
+    event = RegistryEvent(time=bench.clock.now(), action="Denied", subject=f"DENY#{digest}", message="")
+    bench.registry.put_denial(Denial(sha256=digest), event)
+    bench.clock.advance(3600 * SECOND)
+
+    sweep_artifacts(bench.ports, POLICY)
+    denied = bench.head.latest.reason
+    still = sweep_artifacts(bench.ports, POLICY)
+    bench.registry.delete_denial(digest, event)
+    sweep_artifacts(bench.ports, POLICY)
+
+    assert (early.judged, denied, still.judged) == ((), "DigestDenied", ())
+    assert bench.head.admitted is not None

@@ -94,6 +94,8 @@ class ArtifactVersion(Value):
     """As its statement says; None under a bare digest."""
     uploader: str | None = None
     """Who uploaded it, as S3's notification named them: for people, never for a decision."""
+    trust_mark: str | None = None
+    """What keys and policy said when signatures were judged (`domain.trust.trust_mark`); None: no signature was looked at."""
     entry_classes: tuple[str, ...] = ()
     """Of a jar: the classes that its manifest offers to start."""
     decided_at: datetime

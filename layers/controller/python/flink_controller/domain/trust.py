@@ -1,6 +1,7 @@
 """What operators decide beside keys: policies of namespaces with their quotas, and digests that must never run."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -114,6 +115,12 @@ class RunningDistrust:
     reason: str
     message: str
     reaction: Reaction
+
+
+def trust_mark(keys: Sequence[TrustedKey], policy: NamespacePolicy, now: datetime) -> str:
+    """Digest what a judgement on signatures rests on beside the upload: another mark may mean another verdict."""
+    said = [(key.model_dump_json(), key.distrusted(now) is None) for key in sorted(keys, key=lambda key: key.key_id)]
+    return hashlib.sha256(repr((said, policy.model_dump_json())).encode()).hexdigest()[:16]
 
 
 DISTRUST_REASONS = frozenset({"KeyUnknown", "KeyRevoked", "DigestDenied"})

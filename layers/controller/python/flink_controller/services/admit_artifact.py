@@ -20,6 +20,7 @@ from flink_controller.domain.signature_file import (
     SIGSTORE_SUFFIX,
     artifact_key,
 )
+from flink_controller.domain.trust import trust_mark
 from flink_controller.ports import UNVERSIONED, ObjectVersion, Ports
 from flink_controller.services.read_contents import read_contents
 from flink_controller.services.verify_signatures import Judgement, Upload, verify_signatures
@@ -126,6 +127,7 @@ def judge(
         key_id=judgement.key_ids[0] if judgement.key_ids else None,
         co_signers=judgement.key_ids[1:],
         release=judgement.release,
+        trust_mark=judgement.trust_mark,
         uploader=uploader,
         entry_classes=inspection.entry_classes,
         decided_at=now,
@@ -151,8 +153,9 @@ def _judgement(
         return Judgement(Verdict.WAITING, "PolicyMalformed", str(error))
     if ports.registry.trust((), contents.sha256).denial is not None:
         return Judgement(Verdict.REFUSED, "DigestDenied", f"sha256:{contents.sha256} was denied by an operator")
-    upload = Upload(contents, version.key, namespace, controller_id)
-    return verify_signatures(ports.verifier, ports.registry.keys(), policy, files, upload, ports.clock.now())
+    upload, keys, now = Upload(contents, version.key, namespace, controller_id), ports.registry.keys(), ports.clock.now()
+    judgement = verify_signatures(ports.verifier, keys, policy, files, upload, now)
+    return replace(judgement, trust_mark=trust_mark(keys, policy, now))
 
 
 def _signature_files(ports: Ports, version: ObjectVersion) -> dict[str, bytes]:

@@ -10,11 +10,13 @@ one read of its status and one GET, without its bytes, of each version that it m
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flink_controller.domain.artifact import Artifact, ArtifactHead, Verdict
-from flink_controller.domain.errors import NotFoundError
+from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, TrustedKey, Verdict
+from flink_controller.domain.errors import NotFoundError, RejectedError
+from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.signature_file import SIGNATURE_SUFFIXES
 from flink_controller.domain.status import JobStatus
+from flink_controller.domain.trust import trust_mark
 from flink_controller.ports import ObjectVersion, Ports
 from flink_controller.services.admit_artifact import admit_artifact
 
@@ -42,7 +44,8 @@ def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
         key = item.get("artifact_path")
         if isinstance(key, str) and key:
             named.add(key)
-    judged = [key for key in sorted(named) if _was_missed(ports, policy.bucket_of(key), key)]
+    trust = _Trust(ports)
+    judged = [key for key in sorted(named) if _was_missed(ports, trust, policy.bucket_of(key), key)]
     for key in judged:
         admit_artifact(ports, policy, policy.bucket_of(key), key)
     return ArtifactSweep(len(named), tuple(judged), _lost(ports, jobs))
@@ -70,7 +73,36 @@ def _lost(ports: Ports, jobs: Iterable[str]) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def _was_missed(ports: Ports, bucket: str, key: str) -> bool:
+class _Trust:
+    """What keys and policies say now; read where an upload was not admitted, and once a sweep."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._keys: list[TrustedKey] | None = None
+        self._marks: dict[str, str | None] = {}
+
+    def has_changed(self, version: ArtifactVersion) -> bool:
+        """Whether a verdict on signatures may be another one by now: a key was registered, or a denial lifted."""
+        if version.reason == "DigestDenied" and version.sha256 is not None:
+            return self._ports.registry.trust((), version.sha256).denial is None
+        namespace = namespace_of_key(version.key)
+        if namespace is None or (version.trust_mark is None and version.reason != "PolicyMalformed"):
+            return False
+        if namespace not in self._marks:
+            self._marks[namespace] = self._mark(namespace)
+        return self._marks[namespace] not in {None, version.trust_mark}
+
+    def _mark(self, namespace: str) -> str | None:
+        try:
+            policy = self._ports.registry.policy(namespace)
+        except RejectedError:
+            return None
+        if self._keys is None:
+            self._keys = self._ports.registry.keys()
+        return trust_mark(self._keys, policy, self._ports.clock.now())
+
+
+def _was_missed(ports: Ports, trust: _Trust, bucket: str, key: str) -> bool:
     latest = ports.objects.latest(bucket, key)
     if latest is None:
         return False
@@ -78,7 +110,9 @@ def _was_missed(ports: Ports, bucket: str, key: str) -> bool:
     if head is None or head.latest.version_id != latest.version_id:
         # A version that came before the recorded one was judged in its turn, or will be when it is the newest again.
         return head is None or latest.uploaded_at >= head.latest.uploaded_at
-    return head.latest.verdict is not Verdict.ADMITTED and _has_new_signature(ports, latest, head)
+    if head.latest.verdict in {Verdict.ADMITTED, Verdict.HELD}:
+        return False
+    return trust.has_changed(head.latest) or _has_new_signature(ports, latest, head)
 
 
 def _has_new_signature(ports: Ports, latest: ObjectVersion, head: ArtifactHead) -> bool:

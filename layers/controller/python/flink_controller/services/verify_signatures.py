@@ -43,6 +43,7 @@ class Judgement:
     message: str
     key_ids: tuple[str, ...] = ()
     release: int | None = None
+    trust_mark: str | None = None
 
 
 @dataclass(frozen=True)
