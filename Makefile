@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
-OUTSIDE := tests/contract tests/e2e tests/chaos
+STACKS := tests/e2e tests/chaos
+OUTSIDE := tests/contract $(STACKS)
 SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
 
 .PHONY: help setup lint types layers test matrix simulate bench fuzz chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
@@ -39,11 +40,11 @@ layers: setup  ## the import rules of pyproject.toml
 test: setup  ## every suite but the long proofs; needs Java 17 and Node 20
 	@$(BIN)/python -m infra.local install --flink 2.3.0 --flink 1.20.5
 	@mkdir -p .cache
-	@echo "test: two halves side by side; what runs on a real Flink and the emulator is printed when the other half is through"
-	@( FLINK_VERSION=1.20.5 $(BIN)/pytest -q $(SMOKE) && $(BIN)/pytest $(OUTSIDE) -m "not failover and not pyflink" ) > .cache/outside.log 2>&1 & outside=$$!; \
-	trap 'kill $$outside 2>/dev/null' INT TERM; \
-	$(BIN)/pytest --ignore=tests/e2e --ignore=tests/contract --ignore=tests/chaos; inside=$$?; \
-	wait $$outside; found=$$?; cat .cache/outside.log; exit $$(( inside > found ? inside : found ))
+	@echo "test: two halves side by side; what runs on whole stacks is printed when the other half is through"
+	@( FLINK_VERSION=1.20.5 $(BIN)/pytest -q $(SMOKE) && $(BIN)/pytest $(STACKS) -m "not failover and not pyflink" ) > .cache/stacks.log 2>&1 & stacks=$$!; \
+	trap 'kill $$stacks 2>/dev/null' INT TERM; \
+	$(BIN)/pytest $(STACKS:%=--ignore=%) -m "not failover and not pyflink"; rest=$$?; \
+	wait $$stacks; found=$$?; cat .cache/stacks.log; exit $$(( rest > found ? rest : found ))
 
 matrix: setup  ## everything that touches Flink, on 2.3 and on 1.20
 	@$(BIN)/python -m infra.local install --flink 2.3.0 --flink 1.20.5
