@@ -1,6 +1,7 @@
 """What `ArtifactObjects` promises."""
 
 import hashlib
+from datetime import timedelta
 
 import pytest
 
@@ -25,6 +26,19 @@ def test_the_newest_version_is_the_latest(world: World) -> None:
     assert (found.bucket, found.key, found.version_id, found.size_bytes) == (world.bucket, KEY, version_id, 5)
     assert found.uploaded_at.tzinfo is not None
     assert found.uploaded_at.microsecond == 0
+
+
+def test_what_was_uploaded_lately_is_listed(world: World) -> None:
+    world.upload(KEY, b"one")
+    world.upload(KEY, b"two")
+    world.upload("other/etl.jar", b"three")
+    world.upload("artifacts/gone.jar", b"four")
+    world.delete_object("artifacts/gone.jar")
+    newest = world.objects.latest(world.bucket, KEY)
+    assert newest is not None
+
+    assert list(world.objects.uploaded_since(world.bucket, "artifacts/", newest.uploaded_at)) == [KEY]
+    assert list(world.objects.uploaded_since(world.bucket, "artifacts/", newest.uploaded_at + timedelta(minutes=1))) == []
 
 
 def test_every_version_can_be_read(world: World) -> None:

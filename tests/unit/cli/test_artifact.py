@@ -2,10 +2,14 @@
 
 import base64
 import hashlib
+import io
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from flink_controller.cli import artifact
 from tests.unit.cli.bench import ARTIFACT, BUCKET, SPEC, Bench, truncated
 
 
@@ -226,3 +230,26 @@ def test_the_newest_version_of_every_artifact_that_specs_name_is_listed(deployed
 def test_an_artifact_that_was_never_uploaded_is_not_there(bench: Bench) -> None:
     assert bench.run("artifact", "list", "artifacts/nope.jar").status == 1
     assert bench.run("artifact", "list", "-o", "json").json == {"items": []}
+
+
+class Terminal(io.StringIO):
+    """A place that a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal(), "0.5/1.0 kB"), (io.StringIO(), "50 % of 1000 bytes")])
+def test_a_slow_upload_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, shown: str) -> None:
+    monkeypatch.setattr(artifact, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(artifact, "BAR_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "stderr", stream)
+    half, said = io.BytesIO(b"x" * 1000), threading.Event()
+    half.seek(500)
+
+    with artifact.progress(half, "uploading", 1000):
+        for _ in range(1000):
+            if shown in stream.getvalue() or said.wait(0.01):
+                break
+
+    assert shown in stream.getvalue()

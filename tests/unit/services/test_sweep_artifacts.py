@@ -1,5 +1,6 @@
 """What the sweep of artifacts makes up for, and what it misses."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,21 @@ import pytest
 from flink_controller.domain.trust import Denial, RegistryEvent
 from flink_controller.services.admit_artifact import Admission, admit_artifact
 from flink_controller.services.reconcile import reconcile_job
-from flink_controller.services.sweep_artifacts import sweep_artifacts
+from flink_controller.services.sweep_artifacts import FRESH, PERIOD, TURNS, missed_by_jobs, sweep_artifacts
+from flink_controller.testing.interception import PortCall, intercepted
 from flink_controller.testing.jars import jar_bytes
 from tests.unit.services.bench import BUCKET, JOB, KEY, POLICY, SECOND, Bench, signature_of, trusted
 
 JAR = jar_bytes()
+
+
+def lost_in_a_round(bench: Bench) -> list[str]:
+    """Sweep until everything was looked at."""
+    found: list[str] = []
+    for _ in range(TURNS):
+        found += sweep_artifacts(bench.ports, POLICY).lost
+        bench.run(PERIOD)
+    return found
 
 
 def named() -> Bench:
@@ -91,7 +102,7 @@ def test_a_deleted_object_disturbs_nothing_while_its_version_is_there() -> None:
     bench.stabilise()
     bench.objects.delete(BUCKET, KEY)
 
-    assert sweep_artifacts(bench.ports, POLICY).lost == ()
+    assert lost_in_a_round(bench) == []
 
 
 def test_a_version_that_a_job_needs_and_that_is_gone_is_told_and_the_job_runs_on() -> None:
@@ -100,10 +111,10 @@ def test_a_version_that_a_job_needs_and_that_is_gone_is_told_and_the_job_runs_on
     version = bench.head.latest.version_id
     bench.objects.purge(BUCKET, KEY, version)
 
-    found = sweep_artifacts(bench.ports, POLICY)
-    bench.run(60 * SECOND)
+    found = lost_in_a_round(bench)
 
-    assert found.lost == (f"{JOB} {KEY} {version}",)
+    assert found == [f"{JOB} {KEY} {version}"]
+    assert missed_by_jobs(bench.ports, BUCKET, KEY) == (f"{JOB} {KEY} {version}",)
     assert bench.status.attempt is not None
     assert not bench.status.attempt.is_dead
 
@@ -174,3 +185,45 @@ def test_a_key_whose_time_has_come_and_a_denial_that_was_lifted_admit_what_waite
 
     assert (early.judged, denied, still.judged) == ((), "DigestDenied", ())
     assert bench.head.admitted is not None
+
+
+def test_an_old_upload_that_a_spec_names_at_last_is_found_within_a_round() -> None:
+    bench = Bench()
+    bench.objects.upload(BUCKET, KEY, JAR)
+    bench.objects.upload(BUCKET, f"{KEY}.sig", signature_of(JAR))
+    bench.clock.advance(2 * FRESH)
+    bench.put()
+
+    lost_in_a_round(bench)
+
+    assert bench.head.admitted is not None
+
+
+def test_a_quiet_sweep_of_a_thousand_jobs_makes_a_few_hundred_calls_and_a_round_looks_at_each_job_once() -> None:
+    bench = Bench()
+    for number in range(1000):
+        key = f"artifacts/job-{number}.jar"
+        bench.put(f"job-{number}", artifact_path=key)
+        bench.objects.upload(BUCKET, key, JAR)
+        bench.objects.upload(BUCKET, f"{key}.sig", signature_of(JAR))
+        bench.admit(key)
+    bench.objects.upload(BUCKET, "artifacts/nobody-names-it.jar", JAR)
+    bench.clock.advance(2 * FRESH)
+    calls: list[Counter[str]] = []
+
+    def counted(call: PortCall) -> object:
+        calls[-1][call.name] += 1
+        return call.target()
+
+    ports = intercepted(bench.ports, counted)
+    for _ in range(TURNS):
+        calls.append(Counter())
+        sweep_artifacts(ports, POLICY)
+        bench.clock.advance(PERIOD)
+
+    each = sum(calls, Counter())
+    assert max(found.total() for found in calls) < 300
+    assert each["statuses.read"] == each["objects.latest"] == each["records.head"] == 1000
+    assert each["specs.segment"] == each["objects.uploaded_since"] == TURNS
+    assert set(each) == {"specs.segment", "objects.uploaded_since", "objects.latest", "records.head", "statuses.read"}
+    assert bench.records.head(BUCKET, "artifacts/nobody-names-it.jar") is None

@@ -339,6 +339,9 @@ class ArtifactObjects(Protocol):
     def latest(self, bucket: str, key: str) -> ObjectVersion | None:
         """Look up the newest version, or None when there is no object (or it was deleted)."""
 
+    def uploaded_since(self, bucket: str, prefix: str, since: datetime) -> Iterator[str]:
+        """Name every object below a prefix whose newest version was uploaded at a time or later: one call per 1,000 objects."""
+
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         """Open a version for streaming; the caller closes it.
 

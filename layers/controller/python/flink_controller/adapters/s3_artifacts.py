@@ -4,8 +4,10 @@ What is deployed is a version, never "the object": versions are named in every c
 """
 
 import io
+from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -57,7 +59,7 @@ class _Body(io.RawIOBase):
 
 
 class S3ArtifactObjects:
-    """`ArtifactObjects` on S3. Each method is one call."""
+    """`ArtifactObjects` on S3. Each method is one call, a list one per 1,000 objects."""
 
     def __init__(self, client: "ClientSource[S3Client]") -> None:
         self._source = client
@@ -77,6 +79,18 @@ class S3ArtifactObjects:
                     return None
                 raise
         return ObjectVersion(bucket, key, found.get("VersionId", UNVERSIONED), found["ContentLength"], found["LastModified"])
+
+    def uploaded_since(self, bucket: str, prefix: str, since: datetime) -> Iterator[str]:
+        """List what was uploaded lately."""
+        arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+        while True:
+            with translated(f"list s3://{bucket}/{prefix}"):
+                page = self._client.list_objects_v2(**arguments)
+            yield from (found["Key"] for found in page.get("Contents", ()) if found["LastModified"] >= since)
+            token = page.get("NextContinuationToken")
+            if token is None:
+                return
+            arguments["ContinuationToken"] = token
 
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         """Open a version for streaming; the caller closes it."""

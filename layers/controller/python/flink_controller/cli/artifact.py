@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Annotated, Any, Final
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flink_controller.cli.context import SIGNING_KEY, Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError
@@ -40,6 +43,8 @@ from flink_controller.domain.trust import Denial, RegistryEvent, StatementRule
 
 QUIET_SECONDS: Final = 2.0
 """An upload that takes longer says how far it is, this often."""
+BAR_SECONDS: Final = 0.2
+"""Between two pictures of the bar, and before the first one."""
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 app = typer.Typer(help="Sign, upload and look at artifacts.", no_args_is_help=True, rich_markup_mode=None)
@@ -94,7 +99,7 @@ def push(
     for suffix, content in made.items():
         warn_of_refusal(session.verifier, session, suffix, content, contents, to)
     bucket = remote.policy.bucket_of(to)
-    with file.open("rb") as stream, _progress(stream, f"uploading {printable(file)}", contents.size_bytes):
+    with file.open("rb") as stream, progress(stream, f"uploading {printable(file)}", contents.size_bytes):
         version = remote.uploads.upload(
             bucket, to, stream, size_bytes=contents.size_bytes, sha256=contents.sha256, is_new=immutable
         )
@@ -264,11 +269,15 @@ def _users(remote: Remote, key: str) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _progress(stream: IO[bytes], title: str, size_bytes: int) -> Iterator[None]:
-    """Say how far a slow upload is."""
+def progress(stream: IO[bytes], title: str, size_bytes: int) -> Iterator[None]:
+    """Say how far a slow upload is: by a bar where a person watches, by a line now and then elsewhere."""
     is_over = threading.Event()
+    is_watched = sys.stderr.isatty()
 
     def report() -> None:
+        if is_watched:
+            _draw(stream, title, size_bytes, is_over)
+            return
         while not is_over.wait(QUIET_SECONDS):
             tell(f"{title}: {min(stream.tell(), size_bytes) * 100 // max(size_bytes, 1)} % of {size_bytes} bytes")
 
@@ -279,3 +288,16 @@ def _progress(stream: IO[bytes], title: str, size_bytes: int) -> Iterator[None]:
     finally:
         is_over.set()
         reporter.join()
+
+
+def _draw(stream: IO[bytes], title: str, size_bytes: int, is_over: threading.Event) -> None:
+    """Draw a bar until it is over; none for what is there at once."""
+    if is_over.wait(BAR_SECONDS):
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(title, total=size_bytes)
+        while True:
+            bar.update(task, completed=min(stream.tell(), size_bytes))
+            if is_over.wait(BAR_SECONDS):
+                return

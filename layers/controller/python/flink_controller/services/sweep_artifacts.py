@@ -1,24 +1,36 @@
 """Look after the artifacts that specs name: notifications that were lost, and versions that jobs need and nobody has any more.
 
 S3 tells of an upload at least once, and sometimes never. What nobody references is left alone: it costs its record and no
-more, and is found here once a spec names it.
+more, and is found here once a spec names it. What was uploaded within a day is looked at in each sweep, and a fifteenth of
+everything else.
 
-Cost: one scan of the specs; per artifact one read of its record and one HEAD, three more while it is not admitted; per job
-one read of its status and one GET, without its bytes, of each version that it may start again.
+Cost: one scan of the specs and one list call per 1,000 objects of a bucket; per artifact that is looked at one read of its
+record and one HEAD, three more while it is not admitted; per job of the fifteenth one read of its status and one GET,
+without its bytes, of each version that it may start again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zlib import crc32
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, TrustedKey, Verdict
 from flink_controller.domain.errors import NotFoundError, RejectedError
-from flink_controller.domain.names import namespace_of_key
+from flink_controller.domain.names import artifact_prefix, namespace_of_key
 from flink_controller.domain.plan import Policy
-from flink_controller.domain.signature_file import SIGNATURE_SUFFIXES
+from flink_controller.domain.signature_file import SIGNATURE_SUFFIXES, artifact_key
 from flink_controller.domain.status import JobStatus
 from flink_controller.domain.trust import trust_mark
 from flink_controller.ports import ObjectVersion, Ports
 from flink_controller.services.admit_artifact import admit_artifact
+
+PERIOD: Final = timedelta(minutes=2)
+"""Between two sweeps, as the table of functions says."""
+TURNS: Final = 15
+"""Sweeps until everything was looked at: half an hour."""
+FRESH: Final = timedelta(days=1)
+"""How long an upload is looked at in each sweep: longer than any outage of S3's notifications so far."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +50,33 @@ def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
     Raises:
         TransientError: a store does not answer; the next sweep does the same again.
     """
-    named, jobs = set[str](), []
+    now, named, jobs = ports.clock.now(), set[str](), []
+    turn = int(now.timestamp() // PERIOD.total_seconds()) % TURNS
     for job_id, item in ports.specs.segment(0, 1):
-        jobs.append(job_id)
+        if _turn(job_id) == turn:
+            jobs.append(job_id)
         key = item.get("artifact_path")
         if isinstance(key, str) and key:
             named.add(key)
     trust = _Trust(ports)
-    judged = [key for key in sorted(named) if _was_missed(ports, trust, policy.bucket_of(key), key)]
+    fresh = {key for key in _fresh(ports, policy, now - FRESH) if key in named}
+    looked_at = sorted(fresh | {key for key in named if _turn(key) == turn})
+    judged = [key for key in looked_at if _was_missed(ports, trust, policy.bucket_of(key), key)]
     for key in judged:
         admit_artifact(ports, policy, policy.bucket_of(key), key)
     return ArtifactSweep(len(named), tuple(judged), _lost(ports, jobs))
+
+
+def _turn(name: str) -> int:
+    return crc32(name.encode()) % TURNS
+
+
+def _fresh(ports: Ports, policy: Policy, since: datetime) -> Iterator[str]:
+    places = [(policy.artifact_bucket, "")]
+    places += [(bucket, artifact_prefix(namespace)) for namespace, bucket in policy.namespace_buckets.items()]
+    for bucket, prefix in places:
+        for key in ports.objects.uploaded_since(bucket, prefix, since):
+            yield artifact_key(key)
 
 
 def missed_by_jobs(ports: Ports, bucket: str, key: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The artifact bucket and the records of its object versions, in memory."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO
@@ -103,6 +103,15 @@ class MemoryArtifactObjects:
         if not history or history[-1].content is None:
             return None
         return _version(bucket, key, history[-1])
+
+    def uploaded_since(self, bucket: str, prefix: str, since: datetime) -> Iterator[str]:
+        """List what was uploaded lately."""
+        self.reads += 1
+        for place in sorted(self._objects):
+            key = place.removeprefix(f"{bucket}/")
+            newest = self._objects[place][-1] if place != key and key.startswith(prefix) and self._objects[place] else None
+            if newest is not None and newest.content is not None and newest.uploaded_at >= since:
+                yield key
 
     def open(self, bucket: str, key: str, version_id: str) -> IO[bytes]:
         """Open a version for streaming."""
