@@ -141,6 +141,7 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
             ),
         ],
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
+        Access.COUNT_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.COUNT_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
     }
 

@@ -27,6 +27,7 @@ class Access(Enum):
     FIND_DUE_JOBS = "find the jobs whose next look, run or expiry has come"
     READ_ARTIFACTS = "read uploaded objects, by version"
     READ_SAVED_STATE = "find and read savepoints and checkpoints"
+    COUNT_FOLLOW_UPS = "count the wake-ups that wait"
     SEND_FOLLOW_UPS = "wake a job later"
 
 
@@ -203,11 +204,17 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
     ),
     FunctionSpec(
         name="health",
-        summary="Say whether the controller itself can work.",
+        summary="Say whether the controller itself can work, and its figures for scrapers.",
         timeout_s=10,
         memory_mb=512,
         triggers=(SignedURL(),),
-        access=(Access.READ_SPECS, Access.LIST_JOBS, Access.READ_REGISTRY),
+        access=(
+            Access.READ_SPECS,
+            Access.LIST_JOBS,
+            Access.READ_REGISTRY,
+            Access.READ_BARRIERS,
+            Access.COUNT_FOLLOW_UPS,
+        ),
         reserved_concurrency=2,
     ),
 )

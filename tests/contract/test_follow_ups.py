@@ -43,6 +43,13 @@ def test_no_jobs_are_no_messages(world: World) -> None:
     assert world.received() == []
 
 
+def test_what_waits_is_counted_delayed_or_not(world: World) -> None:
+    world.follow_ups.send("soon", timedelta(0))
+    world.follow_ups.send("later", timedelta(minutes=5))
+
+    assert world.follow_ups.waiting() == 2
+
+
 def test_a_message_carries_the_name_and_nothing_else(aws_world: AwsWorld) -> None:
     aws_world.follow_ups.send("ns/job", timedelta(0))
 

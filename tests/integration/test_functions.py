@@ -523,14 +523,17 @@ def test_live_needs_no_table(installed: Installation) -> None:
 def test_ready_reads_the_tables(installed: Installation, flink: FlinkServer) -> None:
     running(installed)
 
-    assert body_of(deliver("health/ready.json"), 200) == {"status": "ok", "jobs": 1, "clusters": 1}
+    stores = {"job_specs": "ok", "controller_state": "ok", "follow_ups": "ok"}
+    assert body_of(deliver("health/ready.json"), 200) == {"status": "ok", "stores": stores, "clusters": {"default": "ok"}}
     assert flink.url
 
 
 @event("health/unknown_path.json")
 def test_another_path_is_told_which_ones_there_are(installed: Installation) -> None:
     assert installed.woken() == []
-    assert body_of(deliver("health/unknown_path.json"), 404) == {"error": "ask for /health/live or /health/ready"}
+    assert body_of(deliver("health/unknown_path.json"), 404) == {
+        "error": "ask for one of /health/live, /health/ready, /health/startup, /metrics"
+    }
 
 
 def body_of(answer: Any, status: int) -> Any:

@@ -119,7 +119,7 @@ def test_a_tick_that_cannot_read_fails_so_that_the_error_alarm_sees_it(installed
 
 
 def test_a_controller_without_its_tables_says_that_it_is_not_ready(installed: Installation) -> None:
-    with failing(lambda operation, _: operation == "Query"):
+    with failing(lambda operation, _: operation == "GetItem"):
         answer = deliver("health/ready.json")
 
     assert answer["statusCode"] == 503

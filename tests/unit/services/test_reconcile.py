@@ -10,7 +10,6 @@ from flink_controller.domain.errors import LeaseTakenError, StaleWriteError
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import JobSeen
 from flink_controller.ports import Held
-from flink_controller.services.check_health import Health, check_health
 from flink_controller.services.reconcile import BUSY_DELAY, LEASE, Outcome, reconcile_jobs
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.jars import jar_bytes
@@ -333,13 +332,6 @@ def test_a_pin_that_nothing_fits_waits() -> None:
 
     assert bench.status.waiting is not None
     assert bench.status.waiting[0] == "ArtifactMissing"
-
-
-def test_health_counts_what_answers() -> None:
-    bench = Bench()
-    bench.stabilise()
-
-    assert check_health(bench.ports) == Health(jobs=1, clusters=1)
 
 
 def test_a_taken_lease_says_until_when() -> None:

@@ -473,6 +473,9 @@ class FollowUps(Protocol):
     def send_now(self, job_ids: Sequence[str]) -> None:
         """Wake jobs as soon as possible. Harmless twice."""
 
+    def waiting(self) -> int:
+        """Count the wake-ups that wait, delayed ones included. Roughly: the queue is spread over many machines."""
+
 
 class SignatureVerifier(Protocol):
     """Checks signatures; knows no policy."""

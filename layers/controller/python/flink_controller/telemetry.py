@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from flink_controller.domain.artifact import ArtifactVersion
 from flink_controller.domain.census import Census
+from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import ControllerError
 from flink_controller.domain.names import correlation_id_of_upload
 from flink_controller.domain.redaction import fit_to_log, redacted
@@ -296,6 +297,77 @@ def fleet_measured(found: Census, *, per_job: bool = False) -> Iterator[Measurem
         yield Measurement(Metric.ACTIVE_JOBS, number, {"job_type": job_type.value})
     yield Measurement(Metric.LOOK_LAG, found.look_lag.total_seconds())
     yield Measurement(Metric.STUCK_JOBS, len(found.stuck))
+
+
+PROMETHEUS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Media type of what `prometheus_text` writes."""
+
+
+def prometheus_text(found: Census, clusters: Mapping[str, Circuit], follow_ups: int) -> str:
+    """Write the fleet's figures as Prometheus reads them. Rates and durations are not among them: no state keeps these.
+
+    Args:
+        found: the census of all jobs.
+        clusters: what is recorded of each registered cluster.
+        follow_ups: wake-ups that wait.
+    """
+    # 0.1 s of the first scrape, and of nobody else's.
+    from prometheus_client.exposition import generate_latest  # noqa: PLC0415
+    from prometheus_client.metrics_core import GaugeMetricFamily  # noqa: PLC0415
+    from prometheus_client.registry import CollectorRegistry  # noqa: PLC0415
+
+    jobs = GaugeMetricFamily("flink_jobs", "Jobs on record.", labels=("lifecycle", "job_type"))
+    for (lifecycle, job_type), number in sorted(found.jobs.items()):
+        jobs.add_metric((lifecycle, job_type.value), number)
+    active = GaugeMetricFamily(Metric.ACTIVE_JOBS.value[0], "Flink jobs that should be running.", labels=("job_type",))
+    for job_type, number in found.active.items():
+        active.add_metric((job_type.value,), number)
+    waiting = GaugeMetricFamily("flink_jobs_waiting", "Jobs that wait for something.", labels=("reason",))
+    for reason, number in sorted(found.waiting.items()):
+        waiting.add_metric((reason,), number)
+    ready = GaugeMetricFamily(Metric.JOB_READY.value[0], "Whether the job is as its spec says.", labels=("job_id",))
+    for job_id, is_ready in sorted(found.ready.items()):
+        ready.add_metric((job_id,), is_ready)
+    health = GaugeMetricFamily(
+        Metric.CLUSTER_HEALTH.value[0], "Whether the cluster answered the last call.", labels=("cluster",)
+    )
+    for name, circuit in sorted(clusters.items()):
+        health.add_metric((name,), circuit.is_closed and not circuit.failures)
+    families = (
+        jobs,
+        active,
+        waiting,
+        ready,
+        health,
+        GaugeMetricFamily(
+            "flink_controller_circuits_open",
+            "Clusters that looks do not ask.",
+            value=sum(not circuit.is_closed for circuit in clusters.values()),
+        ),
+        GaugeMetricFamily(
+            "flink_controller_look_lag_seconds",
+            "By how much the look that is longest overdue is late.",
+            value=found.look_lag.total_seconds(),
+        ),
+        GaugeMetricFamily(
+            "flink_controller_stuck_jobs", "Jobs in a transition for over 20 minutes.", value=len(found.stuck)
+        ),
+        GaugeMetricFamily("flink_controller_follow_ups", "Wake-ups that wait.", value=follow_ups),
+    )
+    registry = CollectorRegistry()
+    registry.register(_Collected(families))
+    return generate_latest(registry).decode()
+
+
+class _Collected:
+    """A collector of figures that are there already."""
+
+    def __init__(self, families: Iterable[Any]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Any]:
+        """Give them."""
+        return self._families
 
 
 def publish(metrics: Metrics, measurements: Iterable[Measurement]) -> None:

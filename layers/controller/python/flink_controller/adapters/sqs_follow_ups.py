@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 SEND_ACTIONS: Final[frozenset[str]] = frozenset({"sqs:SendMessage"})
 """On the follow-up queue."""
+COUNT_ACTIONS: Final[frozenset[str]] = frozenset({"sqs:GetQueueAttributes"})
+"""On the follow-up queue."""
 
 _BATCH: Final = 10
 """Messages that SQS takes at once."""
 _TRIES: Final = 3
+_WAITING: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
 
 
 class SqsFollowUps:
@@ -50,6 +53,12 @@ class SqsFollowUps:
         """Wake jobs as soon as possible. Harmless twice."""
         for batch in _batches(job_ids):
             self._send_batch(batch)
+
+    def waiting(self) -> int:
+        """Count the wake-ups that wait, by one call."""
+        with translated("count the follow-ups"):
+            found = self._client.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=[*_WAITING])["Attributes"]
+        return sum(int(found.get(name, "0")) for name in _WAITING)
 
     def _send_batch(self, job_ids: Sequence[str]) -> None:
         left: list[Any] = [{"Id": str(index), "MessageBody": _body(job_id)} for index, job_id in enumerate(job_ids)]

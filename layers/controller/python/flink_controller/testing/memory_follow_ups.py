@@ -41,6 +41,10 @@ class MemoryFollowUps:
         for job_id in job_ids:
             self._add(job_id, timedelta(0))
 
+    def waiting(self) -> int:
+        """Count the wake-ups that wait."""
+        return len(self._pending)
+
     @property
     def pending(self) -> tuple[FollowUp, ...]:
         """What has not been taken yet, in the order it falls due."""
