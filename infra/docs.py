@@ -32,6 +32,12 @@ NOTES: Final[Mapping[str, str]] = {
     " `restart` in this version.",
     "deployment.initial_savepoint_path": "Below the namespace's own savepoint directory; relative to it, or a whole URI.",
     "deployment.restart_nonce": "Also gets a FAILED job going again. `flinkctl restart` writes it.",
+    "deployment.restore.from": "Below the namespace's own savepoint directory, relative to it or a whole URI; below a root of the"
+    " namespace's policy; or a checkpoint of the job itself.",
+    "deployment.restore.nonce": "What there is now is kept in a savepoint. Also gets a FAILED job going again. `flinkctl restore`"
+    " writes both.",
+    "stream_config.savepoint_trigger_interval": "At least 1000. Each job at instants of its own, so that a fleet is spread over the"
+    " interval; only while it runs and is proven.",
     "deployment.savepoint_nonce": "`flinkctl savepoint` writes it.",
     "security.artifact_verification": "`false` is refused.",
 }

@@ -139,6 +139,20 @@ def test_savepoints_are_found_in_the_given_directories_only(storage: Storage) ->
     assert found(storage, "savepoints/op-1", "savepoints/op-3") == [(7, "savepoints/op-1/savepoint-012345-aa", True)]
 
 
+@pytest.mark.parametrize("suffix", ["", "/", "/_metadata"])
+def test_a_place_with_a_complete_savepoint_or_checkpoint_holds_state(storage: Storage, suffix: str) -> None:
+    storage.write("savepoints/op-1/savepoint-012345-aa/_metadata", metadata(7))
+    storage.write(f"checkpoints/{JOB}/chk-3/_metadata", metadata(3))
+
+    assert storage.port.holds(f"{storage.root}/savepoints/op-1/savepoint-012345-aa{suffix}") is True
+    assert storage.port.holds(f"{storage.root}/checkpoints/{JOB}/chk-3{suffix}") is True
+    assert storage.port.holds(f"{storage.root}/savepoints/op-1{suffix}") is False
+
+
+def test_a_place_that_must_not_be_looked_at_holds_nobody_knows_what(files: Storage) -> None:
+    assert isinstance(files.port.holds("ftp://elsewhere/x"), StorageUnreadable)
+
+
 def test_the_highest_id_is_the_newest_wherever_it_lies(storage: Storage) -> None:
     storage.write(f"checkpoints/{JOB}/chk-9/_metadata", metadata(9))
     storage.write("savepoints/op-1/savepoint-012345-aa/_metadata", metadata(10))

@@ -144,6 +144,10 @@ class Unreadable:
         found: StoredState | StorageUnreadable = self._storage.search(*args, **kwargs)
         return found
 
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        found: bool | StorageUnreadable = StorageUnreadable("no answer") if self.is_away else self._storage.holds(path)
+        return found
+
 
 def test_without_the_storage_of_state_nothing_starts_without_its_state() -> None:
     world = World()

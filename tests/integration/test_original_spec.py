@@ -55,8 +55,6 @@ def test_it_is_valid_and_its_warnings_name_each_field_without_effect() -> None:
         "batch_config.run_now.nonce",
         "batch_config.start_at",
         "batch_config.suspend_after_failures",
-        "deployment.restore.from",
-        "deployment.restore.nonce",
     }
     assert set(WITHOUT_EFFECT) == pending - asks_for_nothing
 

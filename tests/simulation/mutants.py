@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from flink_controller.domain import batch, blue_green, handover, intents, learning, planning, quarantine, submitting
+from flink_controller.domain import (
+    batch,
+    blue_green,
+    handover,
+    intents,
+    learning,
+    planning,
+    quarantine,
+    restoring,
+    submitting,
+)
 from flink_controller.domain.actions import Burn, Effect, StageJar
 from flink_controller.domain.artifact import jar_name
 from flink_controller.domain.cluster import Cluster
@@ -571,3 +581,32 @@ def _all_expire(patch: pytest.MonkeyPatch) -> None:
         batch._ask_to_end(draft, draft.run or run, RunOutcome.EXPIRED, batch.TIMES_OUT)
 
     patch.setattr(batch, "_limit", mutated)
+
+
+@_mutant("a restore is forgotten once it has begun", Hint("restore_from_an_older_one"))
+def _restore_again_and_again(patch: pytest.MonkeyPatch) -> None:
+    honour = restoring.begin
+
+    def begin(draft: Draft) -> None:
+        known = draft.status.restore_nonce
+        honour(draft)
+        draft.set(restore_nonce=known)
+
+    patch.setattr(restoring, "begin", begin)
+
+
+@_mutant("a restore that does not start begins anew", Hint("restore_that_does_not_start"))
+def _restore_or_nothing(patch: pytest.MonkeyPatch) -> None:
+    honour = restoring.begin
+
+    def begin(draft: Draft) -> None:
+        honour(draft)
+        assert draft.status.restored is not None
+        draft.set(restored=draft.status.restored.model_copy(update={"path": "s3://state/nowhere", "kept": None}))
+
+    def halt(draft: Draft, *_: str) -> None:
+        assert draft.attempt is not None
+        draft.set(handover=Handover(path=None, of_attempt=draft.attempt.number))
+
+    patch.setattr(restoring, "begin", begin)
+    patch.setattr(handover, "halt", halt)

@@ -77,3 +77,41 @@ def test_periodic_savepoints_are_listed(deployed: Bench) -> None:
     times = [datetime.fromisoformat(entry["completed_at"]) for entry in entries]
     assert len(times) >= 3
     assert all(timedelta(seconds=8) < later - earlier < timedelta(seconds=12) for earlier, later in pairwise(times))
+
+
+def test_a_job_is_restored_from_a_savepoint_by_its_id(deployed: Bench) -> None:
+    path = deployed.run("savepoint", "create", "etl", "--wait").out.splitlines()[-1]
+    (entry,) = deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]
+    deployed.pass_time(30)
+
+    assert deployed.run("restore", "etl", "--from", str(entry["id"])).status == 0
+
+    assert deployed.run("wait", "etl", "--for", "stable", "--timeout", "120").status == 0
+    assert deployed.flink.history[-1].restored_from == path
+    kinds = [one["kind"] for one in deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]]
+    assert kinds == ["manual", "restore"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("etl", "--from", "99"), "no savepoint 99"),
+        (("etl", "--from", "../x"), "not allowed"),
+        (("nobody", "--from", "x"), "no such job"),
+    ],
+)
+def test_what_cannot_be_restored_is_not_written(deployed: Bench, arguments: tuple[str, ...], message: str) -> None:
+    result = deployed.run("restore", *arguments)
+
+    assert result.status == 1
+    assert message in result.err
+    assert deployed.specs.read("etl") == SPEC
+
+
+def test_a_place_with_nothing_in_it_is_told_and_the_job_runs_on(deployed: Bench) -> None:
+    starts = len(deployed.flink.history)
+    assert deployed.run("restore", "etl", "--from", "nothing/here").status == 0
+    deployed.pass_time(5)
+
+    assert "StateMissing" in deployed.run("get", "etl").out
+    assert len(deployed.flink.history) == starts

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from flink_controller.domain.actions import (
     CountFreeSlots,
     DeleteStaleJars,
+    FindState,
     LoadRevision,
     LoadRun,
     PlanProgram,
@@ -172,6 +173,8 @@ class Job:
         self.second_root_cause: str | None = None
         self.stored: StoredState | StorageUnreadable = StoredState(())
         self.staging_refused: StagingRefused | None = None
+        self.found_states: dict[str, bool | StorageUnreadable] = {}
+        """Whether state lies at a place; it does where nothing else is said."""
         self.free_slots = 100
         self.revisions: dict[int, Revision | None] = {}
         self.events: dict[int, Event] = {}
@@ -280,6 +283,8 @@ class Job:
                 return {"has_pruned_runs": True}
             case SearchState(flink_job_id=job):
                 return {"stored": {**known.stored, job: self.stored}}
+            case FindState(path=path):
+                return {"found_states": {**known.found_states, path: self.found_states.get(path, True)}}
             case DeleteStaleJars(incarnation=incarnation):
                 return {"cleared": incarnation}
             case ReleaseJar(sha256=sha256):

@@ -211,3 +211,18 @@ def test_of_a_batch_job_the_next_run_is_told(fields: dict[str, Any], runs: Runs,
 
     assert found.step is step
     assert said in found.summary
+
+
+def test_a_restore_says_where_from_and_that_what_there_is_is_kept() -> None:
+    found = told(status(), deployment={"restore": {"from": "older", "nonce": "1"}})
+
+    assert (found.step, found.state, found.outputs) == (Step.RESTORE, State.REPLACED, Outputs.REPEATED)
+    assert found.starts_from == "s3://state/savepoints/default/older"
+    assert found.restart
+    assert any("is kept in a new savepoint" in note for note in found.notes)
+
+
+def test_a_restore_that_was_honoured_says_nothing() -> None:
+    before = status(restore_nonce="1")
+
+    assert told(before, deployment={"restore": {"from": "older", "nonce": "1"}}).step is not Step.RESTORE

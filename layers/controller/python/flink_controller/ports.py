@@ -38,7 +38,7 @@ from flink_controller.domain.status import (
 )
 from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
 
-STATUS_LIMIT_BYTES: Final = 32 * 1024
+STATUS_LIMIT_BYTES: Final = 48 * 1024
 """Largest status item. With paths of usual length one has 2 to 6 KB; with every path and name as long as is allowed it fits
 once its messages are shortened, so a larger one is a fault of this package.
 """
@@ -370,6 +370,9 @@ class StateStorage(Protocol):
 
         Never raises: an unreadable place is an answer.
         """
+
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        """Tell whether a complete savepoint or checkpoint lies at a place. Never raises."""
 
 
 class FlinkGateway(Protocol):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from flink_controller.adapters.stored_state import HEADER_BYTES, UnreadableError, find_state
+from flink_controller.adapters.stored_state import HEADER_BYTES, UnreadableError, find_state, holds_state
 from flink_controller.domain.names import shown
 from flink_controller.domain.observation import StorageUnreadable, StoredState
 
@@ -26,6 +26,10 @@ class FileStateStorage:
     ) -> StoredState | StorageUnreadable:
         """List the complete checkpoints of a job id under a root, and the savepoints in given directories."""
         return find_state(self, flink_job_id, checkpoint_root=checkpoint_root, savepoint_directories=savepoint_directories)
+
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        """Tell whether a complete savepoint or checkpoint lies at a place."""
+        return holds_state(self, path)
 
     def names(self, uri: str) -> list[str]:
         """List the directories directly under a URI; a directory that was never made is an empty list."""

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import code_of, translated
-from flink_controller.adapters.stored_state import HEADER_BYTES, UnreadableError, find_state
+from flink_controller.adapters.stored_state import HEADER_BYTES, UnreadableError, find_state, holds_state
 from flink_controller.domain.errors import ControllerError
 from flink_controller.domain.names import shown
 from flink_controller.domain.observation import StorageUnreadable, StoredState
@@ -52,6 +52,10 @@ class S3StateStorage:
     ) -> StoredState | StorageUnreadable:
         """List the complete checkpoints of a job id under a root, and the savepoints in given directories."""
         return find_state(self, flink_job_id, checkpoint_root=checkpoint_root, savepoint_directories=savepoint_directories)
+
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        """Tell whether a complete savepoint or checkpoint lies at a place."""
+        return holds_state(self, path)
 
     def names(self, uri: str) -> list[str]:
         """List the directories directly under a URI; a prefix that nothing has is an empty list, a bucket's absence not."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flink_controller.adapters.stored_state import UnreadableError, find_state
+from flink_controller.adapters.stored_state import UnreadableError, find_state, holds_state
 from flink_controller.domain.names import shown
 from flink_controller.domain.observation import StorageUnreadable, StoredState
 
@@ -28,6 +28,10 @@ class StateStorageByScheme:
     ) -> StoredState | StorageUnreadable:
         """List the complete checkpoints of a job id under a root, and the savepoints in given directories."""
         return find_state(self, flink_job_id, checkpoint_root=checkpoint_root, savepoint_directories=savepoint_directories)
+
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        """Tell whether a complete savepoint or checkpoint lies at a place."""
+        return holds_state(self, path)
 
     def names(self, uri: str) -> list[str]:
         """List the directories directly under a URI."""

@@ -60,6 +60,14 @@ def find_state(
     return StoredState((*checkpoints, *savepoints))
 
 
+def holds_state(directory: Directory, uri: str) -> bool | StorageUnreadable:
+    """Tell whether a complete savepoint or checkpoint lies at a URI, with or without its file's name. Never raises."""
+    try:
+        return _complete(directory, _safe(uri).removesuffix(f"/{METADATA}"), number=None) is not None
+    except UnreadableError as error:
+        return StorageUnreadable(str(error))
+
+
 def _checkpoints(directory: Directory, flink_job_id: str, root: str) -> list[Checkpoint]:
     if not _JOB_ID.fullmatch(flink_job_id):
         raise UnreadableError(f"{shown(flink_job_id)} is no Flink job id")

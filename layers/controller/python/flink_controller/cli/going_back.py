@@ -1,23 +1,26 @@
-"""`rollback`: an earlier revision's spec, written again with exactly its bytes."""
+"""`rollback`: an earlier revision's spec, written again with exactly its bytes. `restore`: an earlier state."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from flink_controller.cli.context import Remote, remote_of
+from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.job import JobArgument
 from flink_controller.cli.output import printable, say, short
+from flink_controller.cli.wish import edit, item_of, nonce_of
 from flink_controller.domain.errors import NotFoundError, StaleWriteError
 from flink_controller.domain.going_back import is_current, item_for
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, read_spec
-from flink_controller.domain.status import DesiredState, Revision
+from flink_controller.domain.status import DesiredState, JobType, Revision
 from flink_controller.domain.trust import distrust
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(epilog="Example: flinkctl rollback etl --to 7 && flinkctl wait etl --for stable")(rollback)
+    app.command(epilog="Example: flinkctl restore etl --from 12 && flinkctl wait etl --for stable")(restore)
 
 
 def rollback(
@@ -54,6 +57,58 @@ def rollback(
     say(f"{name}: goes back to revision {to} as a new revision, {pin}")
     if wanted.get("state") == DesiredState.SUSPENDED.value:
         say(f"{name}: stays suspended; flinkctl resume {name} starts it")
+
+
+def restore(
+    context: typer.Context,
+    job: JobArgument,
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="PATH|ID", help="Savepoint or checkpoint: its path, or its id in flinkctl savepoint list."
+        ),
+    ],
+) -> None:
+    """Stop a job and start it from an older state, once.
+
+    What it has now is kept in a savepoint, and is what the job goes back to if it does not start from there. A path without
+    a scheme lies below the namespace's own directory. Also gets a FAILED job going again. Sets deployment.restore.
+    """
+    remote, name = remote_of(context), printable(job)
+    item = item_of(remote, job)
+    if item.get("job_type") == JobType.BATCH.value:
+        raise FailureError(f"{name}: is a batch job, whose runs start from nothing; there is nothing to restore")
+    path, nonce = path_of(remote, job, from_), nonce_of(session_of(context))
+
+    def change(wanted: dict[str, Any]) -> None:
+        deployment = wanted.get("deployment", {})
+        if not isinstance(deployment, Mapping):
+            raise FailureError(f"{name}: deployment is no map of fields; mend the spec with flinkctl apply -f FILE")
+        wanted["deployment"] = {**deployment, "restore": {"from": path, "nonce": nonce}}
+        view = read_spec(job, wanted)
+        if isinstance(view, InvalidSpec):
+            raise FailureError(f"{name}: {'; '.join(view.faults)}")
+
+    edit(remote, job, item, change)
+    say(f"{name}: is stopped with a savepoint and starts from {path} (deployment.restore.nonce: {nonce})")
+    if item.get("state", DesiredState.RUNNING.value) == DesiredState.SUSPENDED.value:
+        say(f"{name}: stays suspended; flinkctl resume {name} starts it from there")
+
+
+def path_of(remote: Remote, job: str, named: str) -> str:
+    """Give the path of a savepoint that is named by it, or by its id in the list.
+
+    Raises:
+        FailureError: no savepoint has the id.
+    """
+    if not named.isdecimal():
+        return named
+    found = next((one.path for one in remote.statuses.savepoints(job) if one.number == int(named)), None)
+    if found is None:
+        raise FailureError(
+            f"{printable(job)}: there is no savepoint {named} on record; flinkctl savepoint list {printable(job)} lists them"
+        )
+    return found
 
 
 def _demand_artifact(remote: Remote, name: str, revision: Revision) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from flink_controller.domain import restoring
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.names import correlation_id, correlation_id_of_upload
 from flink_controller.domain.plan import Draft, bounded, living
@@ -139,8 +140,11 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
         draft.set(initial_savepoint_path=spec.deployment.initial_savepoint_path)
     if draft.status.halt_reason == "SpecRejected":
         draft.set(halted=None, halt_reason="", is_completed=False, refused=None, failures=Failures())
+    is_over = bool(draft.status.halted or draft.status.is_completed)
+    if is_over and restoring.is_asked(draft):
+        draft.set(halted=None, halt_reason="", is_completed=False, failures=Failures())
     nonce = spec.deployment.restart_nonce
-    if nonce is not None and nonce != draft.status.restart_nonce and (draft.status.halted or draft.status.is_completed):
+    if nonce is not None and nonce != draft.status.restart_nonce and is_over:
         draft.set(halted=None, halt_reason="", is_completed=False, failures=Failures(), restart_nonce=nonce)
     found = _resolve(draft, spec)
     if found is None:

@@ -73,6 +73,13 @@ class SearchState:
 
 
 @dataclass(frozen=True)
+class FindState:
+    """Ask storage whether a complete savepoint or checkpoint lies at a place. Changes nothing."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class DeleteStaleJars:
     """Delete our jars of earlier incarnations, so that a late submit finds none."""
 
@@ -168,6 +175,7 @@ Preparation: TypeAlias = (
     | LoadRun
     | PruneRuns
     | SearchState
+    | FindState
     | DeleteStaleJars
     | PlanProgram
     | ReleaseJar

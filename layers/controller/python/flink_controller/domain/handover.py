@@ -6,7 +6,7 @@ location blocks and never becomes an empty start.
 
 from datetime import timedelta
 
-from flink_controller.domain import saving
+from flink_controller.domain import restoring, saving
 from flink_controller.domain.actions import LoadRevision, Preparation, SearchState
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.observation import Checkpoints, StorageUnreadable, StoredState, TriggerCompleted
@@ -162,7 +162,8 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
         draft.set(stable_state=handover.path)
     if operation is not None and operation.kind is OperationKind.SAVEPOINT:
         _tell_unfinished(draft, attempt, operation, handover)
-    draft.set(handover=handover, operation=None)
+    is_for_restore = operation is not None and operation.purpose == restoring.PURPOSE
+    draft.set(handover=handover.model_copy(update={"is_for_restore": is_for_restore}), operation=None)
     if handover.is_end:
         # A change that came too late for the job that ended starts another one.
         draft.set(is_completed=not _is_replaced(draft, attempt))
@@ -173,7 +174,24 @@ def _conclude(draft: Draft, attempt: Attempt, handover: Handover, spec: JobSpec 
         assert operation is not None
         draft.event("Stopped" if attempt.end is EndState.FINISHED else "Cancelled", f"for {operation.purpose}")
         return
+    if restoring.has_failed(draft, attempt):
+        _undo_restore(draft, attempt)
+        return
     _unasked(draft, attempt, spec)
+
+
+def _undo_restore(draft: Draft, attempt: Attempt) -> None:
+    """The place that was named does not serve: go back to the state that was left aside for it; never start empty."""
+    restored, cause = draft.status.restored, attempt.root_cause or attempt.refusal or "Flink tells no cause"
+    assert restored is not None
+    draft.event("RestoreFailed", f"from {restored.path}: {cause}", warning=True)
+    draft.set(restored=None)
+    if restored.kept is None:
+        halt(draft, "RestoreFailed", cause)
+        return
+    draft.set(handover=_handover(attempt, restored.kept))
+    if _was_proven(draft, attempt):
+        draft.set(stable_state=restored.kept)
 
 
 def _tell_unfinished(draft: Draft, attempt: Attempt, operation: Operation, handover: Handover) -> None:
@@ -285,7 +303,9 @@ def halt(draft: Draft, reason: str, cause: str) -> None:
 
 def start_state(draft: Draft, spec: JobSpec) -> str | None:
     """Give the state that the next attempt of the target revision starts from; None: from nothing."""
-    status = draft.status
+    status, named = draft.status, restoring.origin(draft)
+    if named is not None:
+        return named
     if status.attempt is None:
         return initial_state(draft, spec)
     if spec.deployment.upgrade_mode is UpgradeMode.STATELESS:
@@ -298,11 +318,6 @@ def start_state(draft: Draft, spec: JobSpec) -> str | None:
 
 
 def initial_state(draft: Draft, spec: JobSpec) -> str | None:
-    """Resolve `initial_savepoint_path` below the namespace's own directory."""
-    path = spec.deployment.initial_savepoint_path
+    """Give where the very first attempt starts from, by `initial_savepoint_path`."""
     cluster = draft.facts.observation.cluster
-    if path is None or cluster is None:
-        return None
-    if "://" in path:
-        return path
-    return f"{cluster.savepoint_root}/{spec.name.namespace}/{path.strip('/')}"
+    return None if cluster is None else restoring.place(spec, cluster, spec.deployment.initial_savepoint_path)

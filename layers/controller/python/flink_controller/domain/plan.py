@@ -79,6 +79,8 @@ class Findings:
     stored: dict[str, StoredState | StorageUnreadable] = field(default_factory=dict)
     planned: dict[str, Answer] = field(default_factory=dict)
     """What Flink said to the plan of a jar's program, by jar id."""
+    found_states: dict[str, bool | StorageUnreadable] = field(default_factory=dict)
+    """Whether a savepoint or checkpoint lies at a place."""
     cleared: str | None = None
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from flink_controller.domain import batch
+from flink_controller.domain import batch, restoring
 from flink_controller.domain.acceptance import accept
 from flink_controller.domain.artifact import Artifact, ArtifactHead, Value
 from flink_controller.domain.change import SpecChange, classify
@@ -38,6 +38,7 @@ class Step(StrEnum):
     RESCALE = "rescale"
     MOVE = "move"
     RESTART = "restart"
+    RESTORE = "restore"
     SUSPEND = "suspend"
     SAVEPOINT = "savepoint"
     RUN = "run"
@@ -58,6 +59,8 @@ class State(StrEnum):
     NONE = "none"
     """There is none yet; the job starts empty."""
     DROPPED = "dropped"
+    REPLACED = "replaced"
+    """The job starts from a place that the spec names; what there was is kept beside."""
 
 
 class Outputs(StrEnum):
@@ -185,6 +188,9 @@ class _Asked:
             return self._batch()
         if self.after.desired_state is DesiredState.SUSPENDED:
             return self._suspend()
+        restore = self.spec.deployment.restore
+        if restore.nonce is not None and restore.nonce != self.before.restore_nonce:
+            return self._restore()
         if self.alive is None:
             return self._start()
         operation = self.before.operation
@@ -231,6 +237,28 @@ class _Asked:
             state=State.KEPT,
             starts_from=self._new_savepoint(),
         )
+
+    def _restore(self) -> Preview:
+        origin, waits = self._place(self.spec.deployment.restore.from_), self._waits()
+        notes = [f"where there is no complete savepoint or checkpoint at {origin}, nothing is touched"]
+        if self.alive is not None:
+            notes.append(
+                f"the state that it has now is kept in {self._new_savepoint()}; the job goes back to it should it not start"
+            )
+        told = "the job is stopped and starts" if self.alive is not None else "the job starts"
+        more: dict[str, Any] = {
+            "restart": self.alive is not None,
+            "state": State.REPLACED,
+            "starts_from": origin,
+            "outputs": Outputs.REPEATED,
+            "outputs_because": self._because(Outputs.REPEATED),
+            "notes": tuple(notes),
+        }
+        if waits is not None:
+            return self._say(
+                Step.WAIT, f"{told} from {origin}, once there is what it waits for: {waits}", waits_for=waits, **more
+            )
+        return self._say(Step.RESTORE, f"{told} from {origin}", **more)
 
     def _start(self) -> Preview:
         waits = self._waits()
@@ -400,10 +428,10 @@ class _Asked:
         return f"a new savepoint below {root}{self.spec.name.namespace}/{path}"
 
     def _initial_path(self) -> str | None:
-        path = self.spec.deployment.initial_savepoint_path
-        if path is None or "://" in path or self.cluster is None:
-            return path
-        return f"{self.cluster.savepoint_root}/{self.spec.name.namespace}/{path.strip('/')}"
+        return self._place(self.spec.deployment.initial_savepoint_path)
+
+    def _place(self, path: str | None) -> str | None:
+        return path if self.cluster is None else restoring.place(self.spec, self.cluster, path)
 
     def _waits(self) -> str | None:
         if self.cluster is None:

@@ -2,10 +2,21 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import blue_green, distrusting, health, intents, rescaling, saving, stopping, submitting
+from flink_controller.domain import (
+    blue_green,
+    distrusting,
+    health,
+    intents,
+    rescaling,
+    restoring,
+    saving,
+    stopping,
+    submitting,
+)
 from flink_controller.domain.actions import (
     Action,
     Cancel,
+    FindState,
     StopWithSavepoint,
 )
 from flink_controller.domain.change import SpecChange, classify
@@ -56,6 +67,11 @@ def _towards_spec(draft: Draft, attempt: Attempt) -> Action | None:
         case DesiredState.RUNNING:
             if distrusting.must_stop(draft):
                 return stopping.stop(draft, attempt, "distrust")
+    wanted = restoring.ready(draft)
+    if isinstance(wanted, FindState):
+        return wanted
+    if wanted:
+        return stopping.stop(draft, attempt, restoring.PURPOSE)
     target = target_of(draft.status)
     if target is None or target.number == attempt.revision:
         return _steady(draft, attempt)
@@ -92,6 +108,7 @@ def _steady(draft: Draft, attempt: Attempt) -> Action | None:
     if refused is not None and refused.number == attempt.revision:
         return stopping.stop(draft, attempt, "rollback")
     attempt = intents.current_attempt(draft)
+    restoring.settle(draft, attempt)
     nonce = spec.deployment.savepoint_nonce if spec is not None else None
     if spec is not None and nonce is not None and nonce != draft.status.savepoint_nonce and draft.status.operation is None:
         draft.set(savepoint_nonce=nonce)

@@ -139,11 +139,14 @@ class Restore(_Part):
         None,
         alias="from",
         description="Savepoint or checkpoint to start from.",
-        json_schema_extra={"change": "NONE", "treatment": "pending"},
+        json_schema_extra={"change": "NONE", "treatment": "applied"},
     )
-    nonce: Nonce | None = spec_field(
-        None, change=NONE, treatment=PENDING, doc="A change to a new value asks for one restore."
-    )
+    nonce: Nonce | None = spec_field(None, change=NONE, doc="A change to a new value asks for one restore.")
+
+    @field_validator("from_")
+    @classmethod
+    def _is_a_path(cls, text: str | None) -> str | None:
+        return text if text is None else _path(text)
 
 
 class Rollback(_Part):
@@ -196,7 +199,7 @@ class Deployment(_Part):
     initial_savepoint_path: StatePath | None = spec_field(
         None, change=NONE, doc="Where the very first attempt starts from; later changes are refused."
     )
-    restore: Restore = spec_field(Restore, change=NONE, treatment=PENDING, doc="Start from another place, once per nonce.")
+    restore: Restore = spec_field(Restore, change=NONE, doc="Start from another place, once per nonce.")
     savepoint_timeout_seconds: Seconds = spec_field(600, change=IGNORE, doc="How long a stop with savepoint may take.")
     savepoint_fallback: Literal["last-state", "wait"] = spec_field(
         "last-state", change=IGNORE, doc="What follows a savepoint that cannot be taken; never stateless."
@@ -577,6 +580,11 @@ def _disagreements(item: Mapping[str, Any], broken: set[str]) -> Iterator[str]:
         yield "state: abandoned stands alone with job_id, after a delete that cannot end"
     if item.get("job_type") == JobType.BATCH and _at(item, "deployment.initial_savepoint_path") is not None:
         yield "deployment.initial_savepoint_path: a run of a batch job starts from nothing"
+    origin, nonce = _at(item, "deployment.restore.from"), _at(item, "deployment.restore.nonce")
+    if item.get("job_type") == JobType.BATCH and nonce is not None:
+        yield "deployment.restore: a run of a batch job starts from nothing"
+    if nonce is not None and origin is None and "deployment" not in broken:
+        yield "deployment.restore.from: is required with a nonce; flinkctl restore writes both"
     if not isinstance(path, str) or "artifact_path" in broken:
         return
     name = JobName.parse(str(job_id)) if "job_id" not in broken else None

@@ -310,6 +310,8 @@ class Handover(Value):
     of_attempt: int
     is_end: bool = False
     """Whether the writer finished by itself: the job is complete."""
+    is_for_restore: bool = False
+    """Whether the writer was stopped so that another state can take its place."""
     is_presumed: bool = False
     """Whether nobody saw that end: it may have been a stop whose savepoint lies where nobody looks."""
 
@@ -331,6 +333,8 @@ class SavepointKind(StrEnum):
     ROLLBACK = "rollback"
     SUSPEND = "suspend"
     DISTRUST = "distrust"
+    RESTORE = "restore"
+    """Of what was left aside for an older state."""
     BLUE_GREEN = "blue-green"
     """What a green attempt started from."""
     FINAL = "final"
@@ -366,6 +370,16 @@ class PeriodicSavepoints(Value):
     """In a row."""
     retry_at: datetime | None = None
     """When the next one is tried while they fail."""
+
+
+class Restored(Value):
+    """A wish to start from another place, honoured and not yet proven."""
+
+    path: str
+    kept: str | None = None
+    """State that was left aside for it, to go back to; None: there was none, or it could not be found."""
+    of_attempt: int
+    """Number of the last attempt before it."""
 
 
 class Quarantine(Value):
@@ -482,6 +496,9 @@ class JobStatus(Value):
     restart_nonce: str | None = None
     """The last one that was honoured."""
     savepoint_nonce: str | None = None
+    restore_nonce: str | None = None
+    restored: Restored | None = None
+    """None once an attempt from there is proven, or the job went back."""
 
     runs: Runs = Runs()
     """Of a batch job."""

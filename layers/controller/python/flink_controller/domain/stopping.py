@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from flink_controller.domain import handover, health, intents, submitting
+from flink_controller.domain import handover, health, intents, restoring, submitting
 from flink_controller.domain.actions import (
     Action,
     Cancel,
@@ -34,7 +34,7 @@ def stop(draft: Draft, attempt: Attempt, purpose: str) -> Action | None:
     spec = draft.spec_of(running)
     if spec is None:
         return intents.load_revision(draft, running)
-    if purpose in {"upgrade", "rollback", "restart"}:
+    if purpose in {"upgrade", "rollback", "restart", restoring.PURPOSE}:
         ready = submitting.ready_to_submit(draft, target_of(draft.status) or running)
         if not isinstance(ready, bool):
             return ready
@@ -165,8 +165,11 @@ def _retry_stop(draft: Draft, attempt: Attempt, operation: Operation, spec: JobS
 
 
 def _may_cancel(draft: Draft, attempt: Attempt, operation: Operation, spec: JobSpec) -> bool:
-    """Whether a stop that does not succeed may become a cancel: a delete always, the rest only if state stays behind."""
-    if operation.purpose == "delete" or draft.status.desired_state in handover.GONE:
+    """Whether a stop that does not succeed may become a cancel.
+
+    A delete and a restore always, for what they leave behind is not what goes on; the rest only if state stays behind.
+    """
+    if operation.purpose in {"delete", restoring.PURPOSE} or draft.status.desired_state in handover.GONE:
         return True
     return _has_state(attempt) and spec.deployment.savepoint_fallback == "last-state"
 
@@ -175,5 +178,7 @@ def _fall_back(draft: Draft, attempt: Attempt, operation: Operation) -> Action:
     cancel = intents.new_operation(draft, OperationKind.CANCEL, attempt.flink_job_id, operation.purpose)
     draft.set(operation=cancel.model_copy(update={"started_at": operation.started_at}))
     if not _has_state(attempt):
-        draft.event("NoNewerStateKept", "cancelled at the deadline of its delete without a savepoint", warning=True)
+        draft.event(
+            "NoNewerStateKept", f"cancelled at the deadline of its {operation.purpose} without a savepoint", warning=True
+        )
     return Cancel(attempt.flink_job_id)

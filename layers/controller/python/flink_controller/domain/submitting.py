@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flink_controller.domain import handover, intents, learning
+from flink_controller.domain import handover, intents, learning, restoring
 from flink_controller.domain.actions import (
     Action,
     Burn,
@@ -211,6 +211,10 @@ def at_rest(draft: Draft) -> Action | None:
         if lookup is not None:
             return lookup
         if not handover.is_resolved(draft):
+            lookup = restoring.override(draft, attempt)
+            if lookup is not None:
+                return lookup
+        if not handover.is_resolved(draft):
             # Too early, or blocked; whatever is waited for was said.
             draft.look(draft.now + intents.BLOCKED_LOOK)
             return None
@@ -220,7 +224,24 @@ def at_rest(draft: Draft) -> Action | None:
         case DesiredState.SUSPENDED:
             return None
         case DesiredState.RUNNING:
-            return _start(draft) if wants_running(draft.status) else None
+            if not wants_running(draft.status):
+                return None
+            named = _named_origin(draft)
+            return named or None if named is not True else _start(draft)
+
+
+def _named_origin(draft: Draft) -> Preparation | bool:
+    """Honour a wish to start from another place; True when the next attempt may start."""
+    if not restoring.is_asked(draft):
+        return True
+    wanted = restoring.ready(draft)
+    if wanted is True:
+        restoring.begin(draft)
+    elif wanted is False and draft.status.handover is not None and draft.status.handover.is_for_restore:
+        restoring.give_up(draft)
+        return True
+    # Where nothing was stopped for it, nothing starts: what is asked for is that state, and no other.
+    return wanted
 
 
 def _start(draft: Draft) -> Action | None:
@@ -250,8 +271,10 @@ def _start(draft: Draft) -> Action | None:
     assert cluster is not None
     if staged is None:
         return None
+    is_named = restoring.origin(draft) is not None
     attempt = open_attempt(draft, target, cluster, staged, restore_from=handover.start_state(draft, spec))
-    attempt = attempt.model_copy(update={"leaves_state": spec.deployment.upgrade_mode is UpgradeMode.STATELESS})
+    leaves_state = spec.deployment.upgrade_mode is UpgradeMode.STATELESS and not is_named
+    attempt = attempt.model_copy(update={"leaves_state": leaves_state})
     if draft.status.handover is not None and draft.status.handover.is_end:
         # What has come to its end is nothing to go back to: it would begin anew.
         draft.set(stable=None, stable_state=None)
@@ -371,6 +394,8 @@ def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:
 def _is_end_presumed(draft: Draft) -> bool:
     """Whether the next attempt would begin anew because of an end that nobody saw."""
     attempt, found = draft.status.attempt, draft.status.handover
+    if restoring.origin(draft) is not None:
+        return False
     is_its = attempt is not None and attempt.is_dead and found is not None and found.of_attempt == attempt.number
     return is_its and found is not None and found.is_presumed
 
@@ -411,13 +436,10 @@ def _state_fault(draft: Draft, spec: JobSpec, cluster: Cluster) -> str | None:
     """Say why the state to start from must not or cannot be read."""
     attempt = draft.status.attempt
     if attempt is None:
-        path, own = handover.initial_state(draft, spec), f"{cluster.savepoint_root}/{spec.name.namespace}/"
-        if path is None or path.startswith((own, *draft.facts.observation.state_roots)):
+        path = handover.initial_state(draft, spec)
+        if path is None or restoring.origin(draft) is not None:
             return None
-        return (
-            f"deployment.initial_savepoint_path: {path} is not below {own}, the namespace's own directory, nor below a root"
-            " that its policy names (flinkctl policy set --state-root)"
-        )
+        return restoring.place_fault(draft, spec, cluster, path, "deployment.initial_savepoint_path")
     destination = draft.facts.observation.destination or cluster
     if spec.cluster != destination.name:
         return f"no cluster {spec.cluster} is registered; an operator adds it with flinkctl cluster add {spec.cluster}"

@@ -10,6 +10,7 @@ from flink_controller.domain.actions import (
     CountFreeSlots,
     DeleteStaleJars,
     Effect,
+    FindState,
     LoadRevision,
     LoadRun,
     PlanProgram,
@@ -54,6 +55,8 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
                 savepoint_directories=action.savepoint_directories,
             )
             return with_findings(facts, stored={**findings.stored, action.flink_job_id: stored})
+        case FindState(path=path):
+            return with_findings(facts, found_states={**findings.found_states, path: ports.storage.holds(path)})
         case StageJar():
             assert cluster is not None
             staged = stage_jar(ports, policy, cluster, action)

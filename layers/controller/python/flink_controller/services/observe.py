@@ -54,9 +54,12 @@ def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobS
 
 
 def _state_roots(ports: Ports, spec: SpecView, status: JobStatus | None) -> tuple[str, ...]:
-    """Read what only a very first start from a given savepoint asks for."""
-    is_first = status is None or status.attempt is None
-    if not isinstance(spec, ValidSpec) or spec.spec.deployment.initial_savepoint_path is None or not is_first:
+    """Read what only a start from a place that the spec names asks for."""
+    if not isinstance(spec, ValidSpec):
+        return ()
+    deployment, restored = spec.spec.deployment, None if status is None else status.restore_nonce
+    is_first = deployment.initial_savepoint_path is not None and (status is None or status.attempt is None)
+    if not is_first and deployment.restore.nonce in {None, restored}:
         return ()
     try:
         return ports.registry.policy(spec.spec.name.namespace).state_roots

@@ -6,7 +6,7 @@ written comes from the twins; what was recorded, from the conditional writes tha
 else is it said.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,6 +55,8 @@ class _Job:
     """Savepoints and checkpoints that the record still points at."""
     instants: dict[str, datetime] = field(default_factory=dict)
     """By Flink job id: the scheduled instant of the run that an attempt was recorded for."""
+    restored: Counter[str | None] = field(default_factory=Counter)
+    """How often the job went back to a place that was asked for."""
     failed: set[str] = field(default_factory=set)
     """Flink job ids of runs whose attempt is on record as failed or refused, which allows another."""
 
@@ -91,6 +93,8 @@ class Promises:
         """Digests of jars that end by themselves."""
         self.by_hand: set[str] = set()
         """Flink job ids that somebody posted past the controller."""
+        self.asked_origins: dict[str, dict[str, str]] = defaultdict(dict)
+        """By job: places that the world asked to be restored from, by nonce."""
         self.is_key_distrusted_since: datetime | None = None
 
     def watch(self, job_id: str, bucket: str, key: str) -> None:
@@ -273,6 +277,8 @@ class Promises:
         main = [found for found in earlier if found.flink_job_id not in job.candidates]
         if not main or self._is_stateless(job, start) or main[-1].flink_job_id in job.completed:
             return
+        if self._is_asked(job, start, main[-1]):
+            return
         if start.flink_job_id in job.candidates:
             # Blue goes on meanwhile; green starts from a savepoint that blue wrote.
             if origin is None or not origin.is_savepoint or origin.flink_job_id != main[-1].flink_job_id:
@@ -281,6 +287,17 @@ class Promises:
                 )
             return
         self._check_state(job, start, main[-1], main)
+
+    def _is_asked(self, job: _Job, start: Start, before: Start) -> bool:
+        """Whether a start goes back to where somebody has asked it to, once for each time that was asked."""
+        asked = [path for path in self.asked_origins[job.job_id].values() if path == start.restored_from]
+        newest = self._newest(before, start)
+        if not asked or newest is None or newest.progress <= start.progress:
+            return False
+        job.restored[start.restored_from] += 1
+        if job.restored[start.restored_from] > len(asked):
+            raise ViolationError(f"S3: {start.flink_job_id} went back to {start.restored_from} once more than was asked for")
+        return True
 
     def _check_run(self, job: _Job, start: Start, earlier: list[Start]) -> None:
         """S7: an instant is run once, and again only after a failure on record; never more instants than `max_runs`."""
@@ -438,3 +455,5 @@ def _needed_by(status: JobStatus) -> Iterator[str]:
     yield from filter(None, (status.stable_state, status.green_state))
     if status.savepoint is not None:
         yield status.savepoint.path
+    if status.restored is not None:
+        yield from filter(None, (status.restored.path, status.restored.kept))

@@ -34,8 +34,68 @@ def periodic_savepoints(world: World) -> Iterator[tuple[str, Settled]]:
     yield "saved no more", lambda w: is_stable_on(digest)(w) and w.status is not None and w.status.periodic is None
 
 
+def restore_from_an_older_one(world: World) -> Iterator[tuple[str, Settled]]:
+    """Back to a savepoint of before, once; what there was meanwhile is kept."""
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=8)))
+    world.put(spec_item(stream_config__savepoint_trigger_interval=EVERY_MINUTES_MS))
+    yield "saved", lambda w: is_stable_on(digest)(w) and bool(records(w, SavepointKind.PERIODIC))
+    path = records(world, SavepointKind.PERIODIC)[0].path
+    world.put(spec_item(deployment__restore={"from": path, "nonce": "1"}))
+    yield "restored", lambda w: is_stable_on(digest)(w) and _has_honoured(w, "1")
+
+
+def restore_that_does_not_start(world: World) -> Iterator[tuple[str, Settled]]:
+    """There is nothing at the place, which nobody could see beforehand: back to what there was."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", is_stable_on(digest)
+    world.storage.unreadable = "AccessDenied"
+    world.put(spec_item(deployment__restore={"from": "gone/savepoint-1", "nonce": "1"}))
+    world.run_for(timedelta(seconds=20))
+    world.storage.unreadable = None
+    yield (
+        "back",
+        lambda w: is_stable_on(digest)(w) and (_has_honoured(w, "1") or _waits_for(w, "StateMissing")),
+    )
+
+
+def restore_of_what_is_suspended(world: World) -> Iterator[tuple[str, Settled]]:
+    """Asked for while the job is suspended; it starts from there when it is resumed."""
+    digest = world.upload("v1")
+    world.put(spec_item(deployment__savepoint_nonce="a"))
+    yield "stable", is_stable_on(digest)
+    world.put(spec_item(state="suspended"))
+    yield "suspended", lambda w: w.lifecycle is Lifecycle.SUSPENDED and _handed_on(w) is not None
+    path = _handed_on(world)
+    world.put(spec_item())
+    yield "resumed", is_stable_on(digest)
+    restore = {"from": path, "nonce": "1"}
+    world.put(spec_item(state="suspended", deployment__restore=restore))
+    yield "suspended again", lambda w: w.lifecycle is Lifecycle.SUSPENDED
+    world.put(spec_item(deployment__restore=restore))
+    yield "restored", lambda w: is_stable_on(digest)(w) and _has_honoured(w, "1")
+
+
+def _has_honoured(world: World, nonce: str) -> bool:
+    return world.status is not None and world.status.restore_nonce == nonce and world.status.restored is None
+
+
+def _handed_on(world: World) -> str | None:
+    status = world.status
+    return None if status is None or status.handover is None else status.handover.path
+
+
+def _waits_for(world: World, reason: str) -> bool:
+    return world.status is not None and world.status.waiting is not None and world.status.waiting[0] == reason
+
+
 def _is_there(world: World, record: SavepointRecord) -> bool:
     return record.path in world.storage.snapshots
 
 
-STORIES = (periodic_savepoints,)
+STORIES = (
+    periodic_savepoints,
+    restore_from_an_older_one,
+    restore_that_does_not_start,
+    restore_of_what_is_suspended,
+)

@@ -281,6 +281,9 @@ class World:
         """Write a spec item; the stream wakes the job."""
         job_id = str(item["job_id"])
         self.promises.watch(job_id, BUCKET, str(item.get("artifact_path", KEY)))
+        restore = (item.get("deployment") or {}).get("restore") or {}
+        if restore.get("nonce"):
+            self.promises.asked_origins[job_id][str(restore["nonce"])] = str(restore["from"])
         self._has_batches |= item.get("job_type") == "batch"
         self.specs.put(job_id, item)
         self.wake(job_id)
@@ -642,7 +645,7 @@ def _failure(made: PortCall) -> Any:
         if made.method in EFFECTS:
             return NotSent("connection refused")
         raise FlinkUnreachableError("connection refused", Delivery.NOT_SENT)
-    if made.name == "storage.search":
+    if made.name in {"storage.search", "storage.holds"}:
         return StorageUnreadable("SlowDown: please reduce your request rate")
     raise TransientError("throttled")
 

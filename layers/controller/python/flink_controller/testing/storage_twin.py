@@ -62,6 +62,13 @@ class StorageTwin:
             )
         )
 
+    def holds(self, path: str) -> bool | StorageUnreadable:
+        """Tell whether a snapshot lies at a place."""
+        self._let_writers_catch_up()
+        if self.unreadable is not None:
+            return StorageUnreadable(self.unreadable)
+        return path.rstrip("/").removesuffix("/_metadata") in self._snapshots
+
     def write(self, snapshot: Snapshot) -> None:
         """Complete a checkpoint or savepoint."""
         self._snapshots[snapshot.path] = snapshot
