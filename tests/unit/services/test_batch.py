@@ -6,19 +6,22 @@ from datetime import timedelta
 import pytest
 
 from flink_controller.domain.actions import Submit
+from flink_controller.domain.artifact import KeyStatus
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
+from flink_controller.domain.names import tag
 from flink_controller.domain.observation import Answer, NoAnswer
 from flink_controller.domain.report import report
 from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.status import Event, RunOutcome
-from flink_controller.domain.trust import NamespacePolicy, Quotas, RegistryEvent
+from flink_controller.domain.trust import Denial, NamespacePolicy, Quotas, Reaction, RegistryEvent
 from flink_controller.ports import Commit
 from flink_controller.services.reconcile import reconcile_job
+from flink_controller.services.sweep import reconcile_fleet
 from flink_controller.testing.clock import VirtualClock
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.jars import jar_bytes
 from tests.unit.services.batch_bench import FAILING, LONG, MINUTE, QUICK, BatchBench
-from tests.unit.services.bench import JOB, POLICY, SECOND
+from tests.unit.services.bench import JOB, POLICY, SECOND, trusted
 
 SUCCEEDED, FAILED, SKIPPED, MISSED = RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.SKIPPED, RunOutcome.MISSED
 FOREVER = JobBehaviour(is_batch=True)
@@ -141,6 +144,51 @@ def test_allow_is_bounded_per_job_with_a_reason() -> None:
 
     assert bench.outcomes() == [RunOutcome.RUNNING] * 5 + [SKIPPED] * 5
     assert bench.reasons()[5:] == ["TooManyActive"] * 5
+
+
+def test_runs_on_a_revoked_key_are_flagged_within_a_tick_and_run_on() -> None:
+    bench = BatchBench()
+    bench.schedule(FOREVER)
+    bench.run(bench.to_next_minute)
+    bench.minutes(1)
+    bench.registry.put_key(trusted("team", b"team", status=KeyStatus.REVOKED))
+
+    found = reconcile_fleet(bench.ports, POLICY)
+    bench.run(30 * SECOND)
+
+    assert found.distrusted == (JOB,)
+    condition = bench.status.condition("ArtifactVerified")
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("False", "KeyRevoked")
+    assert [event.reason for event in events(bench)].count("ArtifactDistrusted") == 1
+    assert bench.outcomes()[0] is RunOutcome.RUNNING
+    reconcile_fleet(bench.ports, POLICY)
+    bench.run(60 * SECOND)
+    again = reconcile_fleet(bench.ports, POLICY)
+    assert (again.distrusted, again.woken) == ((JOB,), ())
+
+
+def test_where_the_policy_says_so_runs_on_denied_bytes_are_stopped_and_runs_on_others_go_on() -> None:
+    bench = BatchBench()
+    told = RegistryEvent(time=bench.now, action="Changed", subject="POLICY#default", message="")
+    bench.registry.put_policy(NamespacePolicy(namespace="default", on_distrust=Reaction.SUSPEND), told)
+    bench.schedule(FOREVER, overlap_policy="allow", backoff_limit=3, max_runs=2)
+    bench.run(bench.to_next_minute)
+    bench.minutes(1)
+    denied = bench.head.latest.sha256
+    assert denied is not None
+    bench.upload(jar_bytes("other"), behaviour=FOREVER)
+    bench.minutes(1)
+    bench.registry.put_denial(Denial(sha256=denied), told)
+
+    bench.minutes(3)
+
+    assert bench.outcomes()[:2] == [RunOutcome.CANCELLED, RunOutcome.RUNNING]
+    assert bench.reasons()[0] == "DigestDenied"
+    assert len(bench.flink.live_copies(tag(POLICY.controller_id, JOB))) == 1
+    condition = bench.status.condition("ArtifactVerified")
+    assert condition is not None
+    assert condition.status == "True"
 
 
 def test_allow_is_bounded_by_the_quota_of_the_namespace() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from flink_controller.domain import handover, intents, quarantine, submitting
+from flink_controller.domain import distrusting, handover, intents, quarantine, submitting
 from flink_controller.domain.actions import Action, Cancel, LoadRun, PruneRuns, ReleaseJar
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.cluster import Cluster
@@ -441,10 +441,14 @@ def _limit(draft: Draft, run: ActiveRun) -> None:
     assert cluster is not None
     timeout = draft.facts.policy.submit_timeout
     deadline = attempt.created_at + timedelta(seconds=run.submission_deadline_seconds)
+    found = distrusting.ends_run(draft, run)
     if draft.status.desired_state in {DesiredState.DELETED, DesiredState.ABANDONED}:
         _ask_to_end(draft, run, RunOutcome.CANCELLED, "Deleted")
     elif run.expires_at is not None and draft.now >= run.expires_at:
         _ask_to_end(draft, run, RunOutcome.EXPIRED, TIMES_OUT)
+    elif found is not None:
+        # It leaves nothing behind that a later run could go on from, so there is nothing to save.
+        _ask_to_end(draft, run, RunOutcome.CANCELLED, found.reason)
     elif attempt.phase is AttemptPhase.SUBMITTING and attempt.live_at is None:
         if cluster.high_availability and not attempt.is_unsent and draft.now >= attempt.submitted_at + timeout:
             # After a failover Flink may have forgotten that it ran and finished.

@@ -1,15 +1,20 @@
 """A job runs on bytes that are not trusted any more: what is said of it, and whether it is stopped."""
 
-from flink_controller.domain.plan import Draft, living, target_of
+from flink_controller.domain.plan import Draft, running_artifacts, target_of
+from flink_controller.domain.status import ActiveRun
 from flink_controller.domain.trust import Reaction, RunningDistrust
 
 
 def running_distrust(draft: Draft) -> RunningDistrust | None:
-    """Give what was found against the bytes that the live attempt runs; None while nothing is known against them."""
-    found, running = draft.facts.observation.distrust, draft.status.running
-    if found is None or running is None or living(draft.status) is None:
-        return None
-    return found if found.sha256 == running.artifact.sha256 else None
+    """Give what was found against bytes that a living attempt runs; None while nothing is known against them."""
+    running = {artifact.sha256 for artifact in running_artifacts(draft.status)}
+    return next((found for found in draft.facts.observation.distrusts if found.sha256 in running), None)
+
+
+def ends_run(draft: Draft, run: ActiveRun) -> RunningDistrust | None:
+    """Give why the policy has a batch job's run end now; None when it may run on."""
+    against = (found for found in draft.facts.observation.distrusts if found.sha256 == run.revision.artifact.sha256)
+    return next((found for found in against if found.reaction is Reaction.SUSPEND), None)
 
 
 def must_stop(draft: Draft) -> bool:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from flink_controller.domain.plan import living, living_of, target_of, wants_running
+from flink_controller.domain.plan import living, living_of, running_artifacts, target_of, wants_running
 from flink_controller.domain.status import (
     AttemptPhase,
     Condition,
@@ -132,7 +132,7 @@ def summarise(status: JobStatus) -> StatusSummary:
     """Give what a sweep compares with the cluster's list."""
     attempt, alive = status.attempt, living(status)
     reachable, ready = status.condition("ClusterReachable"), status.condition("Ready")
-    verified = status.condition("ArtifactVerified")
+    verified, running = status.condition("ArtifactVerified"), running_artifacts(status)
     return StatusSummary(
         job_id=status.job_id,
         job_type=status.job_type,
@@ -147,8 +147,8 @@ def summarise(status: JobStatus) -> StatusSummary:
         artifact_version=(
             None if status.desired is None or status.rejected_spec_hash else status.desired.artifact.version_id
         ),
-        artifact_sha256=None if alive is None or status.running is None else status.running.artifact.sha256,
-        signers=() if alive is None or status.running is None else status.running.artifact.signers,
+        digests=tuple(dict.fromkeys(artifact.sha256 for artifact in running)),
+        signers=tuple(dict.fromkeys(signer for artifact in running for signer in artifact.signers)),
         is_flagged_distrusted=verified is not None and verified.reason in DISTRUST_REASONS,
         next_look=status.next_look,
         desired_revision=None if status.desired is None else status.desired.number,

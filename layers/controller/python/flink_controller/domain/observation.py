@@ -283,5 +283,5 @@ class Observation:
     """What an operator has recorded against any effect on this job."""
     state_roots: tuple[str, ...] = ()
     """Where the namespace's policy lets a first start take its state from; read only where that matters."""
-    distrust: RunningDistrust | None = None
+    distrusts: tuple[RunningDistrust, ...] = ()
     """What is known against the bytes that it ran at the beginning of this look."""

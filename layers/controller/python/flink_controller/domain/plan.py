@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flink_controller.domain.actions import Action
+from flink_controller.domain.artifact import Artifact
 from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.observation import (
     Answer,
@@ -459,6 +460,12 @@ def attempts_of(status: JobStatus) -> tuple[Attempt, ...]:
 def living_of(status: JobStatus) -> tuple[Attempt, ...]:
     """Give the attempts, of whatever lane, that are not known to be dead."""
     return tuple(attempt for attempt in attempts_of(status) if not attempt.is_dead)
+
+
+def running_artifacts(status: JobStatus) -> tuple[Artifact, ...]:
+    """Give the bytes that living attempts run, those of a candidate that has not taken over left out."""
+    main = () if living(status) is None or status.running is None else (status.running.artifact,)
+    return (*main, *(run.revision.artifact for run in status.runs.active if not run.attempt.is_dead))
 
 
 def with_findings(facts: Facts, **changes: Any) -> Facts:

@@ -533,10 +533,10 @@ class StatusSummary(Value):
     observed_spec_hash: str | None = None
     artifact_version: str | None = None
     """Version of the artifact that the accepted spec came with; None while another spec is refused."""
-    artifact_sha256: str | None = None
-    """Of the bytes that run."""
+    digests: tuple[str, ...] = ()
+    """Of the bytes that run; runs of a batch job may run different ones."""
     signers: tuple[str, ...] = ()
-    """Keys that signed them."""
+    """Keys that signed any of them."""
     is_flagged_distrusted: bool = False
     """Whether the status says that these bytes are not trusted any more."""
     next_look: datetime | None = None

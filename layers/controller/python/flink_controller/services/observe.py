@@ -22,7 +22,7 @@ from flink_controller.domain.observation import (
     TriggerStatus,
     Vertex,
 )
-from flink_controller.domain.plan import Policy, living, living_of, target_of
+from flink_controller.domain.plan import Policy, living_of, running_artifacts, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
 from flink_controller.domain.trust import Reaction, RunningDistrust, distrust
@@ -39,18 +39,19 @@ class Artifacts:
 
     head: ArtifactHead | None = None
     pinned: Artifact | None = None
-    distrust: RunningDistrust | None = None
+    distrusts: tuple[RunningDistrust, ...] = ()
     state_roots: tuple[str, ...] = ()
 
 
 def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobStatus | None = None) -> Artifacts:
     """Read what admission has recorded of a spec's artifact, and whether what runs is still trusted.
 
-    One consistent read, two with a pin, and one more while an attempt lives.
+    One consistent read, two with a pin, and one more for each artifact that living attempts run.
     """
     found = replace(_recorded(ports, policy, spec), state_roots=_state_roots(ports, spec, status))
-    running = None if status is None or living(status) is None else status.running
-    return found if running is None else replace(found, distrust=_distrust(ports, status, running.artifact))
+    running = () if status is None else running_artifacts(status)
+    distrusts = (_distrust(ports, status, artifact) for artifact in dict.fromkeys(running))
+    return replace(found, distrusts=tuple(distrust for distrust in distrusts if distrust is not None))
 
 
 def _state_roots(ports: Ports, spec: SpecView, status: JobStatus | None) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ def observe(
         artifact=artifacts.head,
         pinned=artifacts.pinned,
         pause=gate.pause(name, elsewhere),
-        distrust=artifacts.distrust,
+        distrusts=artifacts.distrusts,
         state_roots=artifacts.state_roots,
     )
     try:

@@ -154,7 +154,9 @@ def _distrusted(ports: Ports, summaries: list[StatusSummary]) -> list[str]:
     keys = ports.registry.keys()
     trusted = {key.key_id for key in keys if key.status is not KeyStatus.REVOKED}
     denied = {denial.sha256 for denial in ports.registry.denials()}
-    return [known.job_id for known in running if known.artifact_sha256 in denied or not trusted.issuperset(known.signers)]
+    return [
+        known.job_id for known in running if not denied.isdisjoint(known.digests) or not trusted.issuperset(known.signers)
+    ]
 
 
 def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
