@@ -74,7 +74,7 @@ class Bench:
             name="default", url=team.flink.rest_url, savepoint_root=roots.savepoints, checkpoint_root=roots.checkpoints
         )
         self.savepoints = roots.savepoints
-        self.gateway: FlinkRest = FlinkRestConnections().connect(cluster)
+        self.gateway: FlinkRest = FlinkRestConnections(is_local=True).connect(cluster)
 
     def is_running(self, name: str) -> bool:
         """Whether a job of a name runs all its tasks."""

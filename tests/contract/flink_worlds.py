@@ -276,8 +276,10 @@ class RealWorld:
             savepoint_root=cluster.config.savepoint_root,
             checkpoint_root=cluster.config.checkpoint_root,
         )
-        self.gateway = FlinkRestConnections().connect(self._registered)
-        self._impatient = FlinkRestConnections(Timeouts(submit_s=MAIN.total_seconds() / 5)).connect(self._registered)
+        self.gateway = FlinkRestConnections(is_local=True).connect(self._registered)
+        self._impatient = FlinkRestConnections(Timeouts(submit_s=MAIN.total_seconds() / 5), is_local=True).connect(
+            self._registered
+        )
         self.storage = FileStateStorage()
         self.checkpoint_root = cluster.config.checkpoint_root
 
@@ -298,7 +300,7 @@ class RealWorld:
 
     def in_background(self, submit: Submit) -> None:
         """Send a submit in a thread, and give it time to arrive."""
-        gateway = FlinkRestConnections().connect(self._registered)
+        gateway = FlinkRestConnections(is_local=True).connect(self._registered)
         thread = threading.Thread(target=gateway.submit, args=(submit,))
         thread.start()
         self._background.append(thread)

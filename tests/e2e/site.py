@@ -110,7 +110,7 @@ class Site:
             records=MemoryArtifactRecords(),
             objects=self.objects,
             storage=FileStateStorage(),
-            flink=FlinkRestConnections(),
+            flink=FlinkRestConnections(is_local=True),
             follow_ups=self.follow_ups,
             verifier=SignatureVerifier(),
             burn_jar=BurnJar(burn, hashlib.sha256(burn).hexdigest(), BURN_ENTRY_CLASS),

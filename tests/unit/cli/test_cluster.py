@@ -124,10 +124,23 @@ def test_a_secret_is_named_and_never_given(bench: Bench) -> None:
     assert bench.run(*arguments(), "--auth", "basic").status == 2
     assert bench.run(*arguments(), "--auth", "magic").status == 2
     arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:flink-AbCdEf"
-    assert bench.run(*arguments(), "--auth", "basic", "--secret", arn).status == 0
+    assert bench.run(*arguments(), "--auth", "basic", "--secret", arn).status == 1
+    assert bench.run(*arguments(url="https://flink:8081"), "--auth", "basic", "--secret", arn).status == 0
     found = bench.registry.cluster("default")
     assert found is not None
     assert (found.auth, found.secret) == (Auth.BASIC, arn)
+
+
+def test_kerberos_needs_a_principal_and_nothing_else_has_one(bench: Bench) -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:flink-AbCdEf"
+    kerberos = (*arguments(url="https://flink:8081"), "--auth", "kerberos", "--secret", arn)
+    assert bench.run(*kerberos).status == 1
+    assert bench.run(*kerberos, "--kerberos-principal", "no principal").status == 1
+    assert bench.run(*arguments(), "--kerberos-principal", "flink@REALM").status == 1
+    assert bench.run(*kerberos, "--kerberos-principal", "flink@REALM").status == 0
+    found = bench.registry.cluster("default")
+    assert found is not None
+    assert found.kerberos_principal == "flink@REALM"
 
 
 def test_an_authority_is_kept_and_a_private_key_is_not(bench: Bench) -> None:

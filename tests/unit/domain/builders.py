@@ -22,6 +22,7 @@ from flink_controller.domain.actions import (
 )
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import UNREACHABLE
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.names import flink_job_id, tag
 from flink_controller.domain.observation import (
@@ -158,6 +159,7 @@ class Job:
         self.destination: Cluster | None = None
         self.cluster_fault: str | None = None
         self.unreachable: str | None = None
+        self.unreachable_because = UNREACHABLE
         self.is_unasked = False
         self.is_paused = False
         self.status: JobStatus | None = None
@@ -213,7 +215,7 @@ class Job:
         if self.cluster is None or self.is_unasked:
             flink = None
         elif self.unreachable is not None:
-            flink = FlinkUnreachable(self.unreachable)
+            flink = FlinkUnreachable(self.unreachable, reason=self.unreachable_because)
         else:
             flink = FlinkSeen(
                 dict(self.jobs),

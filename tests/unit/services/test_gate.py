@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flink_controller.domain.circuit import FAILURES_TO_OPEN, PROBE, CircuitState
-from flink_controller.domain.errors import StaleWriteError, TransientError
+from flink_controller.domain.errors import FlinkUnreachableError, StaleWriteError, TransientError
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.ports import Barriers
@@ -197,7 +197,7 @@ def test_a_burst_of_looks_opens_it_in_one_round() -> None:
         gate.pause("default", "default")
 
     for gate in gates:
-        gate.unanswered(bench.clock.now(), "connection refused")
+        gate.unanswered(bench.clock.now(), FlinkUnreachableError("connection refused"))
 
     assert (bench.circuit.state, bench.circuit.failures) == (CircuitState.OPEN, FAILURES_TO_OPEN)
 
@@ -223,7 +223,7 @@ def test_a_circuit_that_cannot_be_recorded_fails_no_look(error: type[TransientEr
     gate = Gate(circuits, JOB, "me")
     gate.pause("default", "default")
 
-    gate.unanswered(bench.clock.now(), "connection refused")
+    gate.unanswered(bench.clock.now(), FlinkUnreachableError("connection refused"))
     gate.answered()
 
     assert gate.refusal(bench.clock.now()) is None

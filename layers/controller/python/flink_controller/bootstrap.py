@@ -18,6 +18,7 @@ from flink_controller.adapters.flink_rest import FlinkRestConnections
 from flink_controller.adapters.runners import runners
 from flink_controller.adapters.s3_artifacts import S3ArtifactObjects
 from flink_controller.adapters.s3_state import S3StateStorage
+from flink_controller.adapters.secrets import SecretsManager
 from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
 from flink_controller.adapters.state_storage import StateStorageByScheme
@@ -56,7 +57,7 @@ def build_controller(settings: Settings) -> Controller:
         storage=StateStorageByScheme(
             {**storages, "file": FileStateStorage()} if settings.environment == LOCAL else storages
         ),
-        flink=FlinkRestConnections(),
+        flink=FlinkRestConnections(secrets=SecretsManager(lambda: aws.secrets), is_local=settings.environment == LOCAL),
         follow_ups=SqsFollowUps(lambda: aws.sqs, settings.follow_up_queue_url),
         verifier=SignatureVerifier(),
         burn_jar=BurnJar(content, hashlib.sha256(content).hexdigest(), BURN_ENTRY_CLASS),

@@ -460,6 +460,20 @@ class FlinkGateway(Protocol):
         """Read why a job failed, in one bounded line; None when nothing is recorded, which may be old news as well."""
 
 
+class Secrets(Protocol):
+    """Where the credentials of clusters are kept."""
+
+    def read(self, arn: str, *, is_refused: bool = False) -> str:
+        """Read a secret, perhaps as it was some minutes ago; one that was refused, as it is now or was seconds ago.
+
+        Raises:
+            NotFoundError: there is none.
+            RejectedError: it is no text.
+            TransientError: no answer.
+            ControllerError: it may not be read.
+        """
+
+
 class FlinkConnections(Protocol):
     """The way to a cluster."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
 CONNECT_TIMEOUT_S: Final = 2
@@ -68,6 +69,14 @@ class AWSClients:
         import boto3  # noqa: PLC0415
 
         client: SQSClient = boto3.client("sqs", config=client_config())  # here and nowhere else
+        return client
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        """Give the Secrets Manager client."""
+        import boto3  # noqa: PLC0415
+
+        client: SecretsManagerClient = boto3.client("secretsmanager", config=client_config())  # here and nowhere else
         return client
 
     def kms(self, endpoint_url: str | None = None) -> Any:

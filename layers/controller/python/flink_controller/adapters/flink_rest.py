@@ -15,8 +15,6 @@ from http import HTTPStatus
 from typing import IO, Any, Final, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from requests_toolbelt import MultipartEncoder
 from tenacity import Retrying
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
@@ -24,9 +22,10 @@ from urllib3.exceptions import SSLError as TLSError
 
 from flink_controller.adapters import flink_answers as answers
 from flink_controller.adapters.flink_answers import NotFlinksAnswerError
+from flink_controller.adapters.flink_sessions import ClusterSession
 from flink_controller.adapters.retrying import IDEMPOTENT_WRITES, READS
 from flink_controller.domain.actions import Submit
-from flink_controller.domain.cluster import Auth, Cluster
+from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.errors import Delivery, FlinkUnreachableError, RejectedError
 from flink_controller.domain.names import shown
@@ -47,6 +46,7 @@ from flink_controller.domain.observation import (
     UploadedJar,
     Vertex,
 )
+from flink_controller.ports import Secrets
 
 _T = TypeVar("_T")
 IAM_ACTIONS: Final[frozenset[str]] = frozenset()
@@ -79,9 +79,7 @@ class Timeouts:
 class FlinkRest:
     """`FlinkGateway` over HTTP: one cluster, connections kept alive."""
 
-    def __init__(
-        self, url: str, session: requests.Session, timeouts: Timeouts, *, reads: Retrying, writes: Retrying
-    ) -> None:
+    def __init__(self, url: str, session: ClusterSession, timeouts: Timeouts, *, reads: Retrying, writes: Retrying) -> None:
         self._url = url.rstrip("/")
         self._session = session
         self._timeouts = timeouts
@@ -368,15 +366,19 @@ class FlinkRest:
         """
         wait_s = self._timeouts.read_s if read_s is None else read_s
         try:
-            with self._session.request(
-                method,
-                self._url + path,
-                json=json,
-                data=data,
-                headers={"Content-Type": kind} if kind else None,
-                timeout=(self._timeouts.connect_s, wait_s),
-                allow_redirects=False,
-                stream=True,
+            # A stream is read once. An upload comes after reads of the same look, which have found what is accepted.
+            with self._session.sent(
+                lambda session: session.request(
+                    method,
+                    self._url + path,
+                    json=json,
+                    data=data,
+                    headers={"Content-Type": kind} if kind else None,
+                    timeout=(self._timeouts.connect_s, wait_s),
+                    allow_redirects=False,
+                    stream=True,
+                ),
+                is_repeatable=data is None,
             ) as response:
                 return _reply(response, wait_s, may_be_cut=may_be_cut)
         except (requests.RequestException, HTTPError, OSError, NotFlinksAnswerError) as error:
@@ -386,27 +388,43 @@ class FlinkRest:
 
 
 class FlinkRestConnections:
-    """`FlinkConnections` that keeps one session per registered cluster."""
+    """`FlinkConnections` that keeps one session per registered cluster.
+
+    Args:
+        timeouts: of its calls.
+        secrets: holds the credentials of clusters; None where only clusters that ask for none are reached.
+        is_local: whether this is a laptop, where a cluster may be on loopback and needs no TLS.
+        reads: how reads are repeated.
+        writes: how harmless writes are repeated.
+    """
 
     def __init__(
-        self, timeouts: Timeouts | None = None, *, reads: Retrying = READS, writes: Retrying = IDEMPOTENT_WRITES
+        self,
+        timeouts: Timeouts | None = None,
+        *,
+        secrets: Secrets | None = None,
+        is_local: bool = False,
+        reads: Retrying = READS,
+        writes: Retrying = IDEMPOTENT_WRITES,
     ) -> None:
+        self._secrets = secrets
+        self._is_local = is_local
         self._timeouts = timeouts or Timeouts()
         self._reads = reads
         self._writes = writes
-        self._sessions: dict[str, tuple[Cluster, requests.Session]] = {}
+        self._sessions: dict[str, tuple[Cluster, ClusterSession]] = {}
 
     def connect(self, cluster: Cluster) -> FlinkRest:
         """Give the gateway of a cluster. Makes no call.
 
         Raises:
-            RejectedError: the cluster asks for what is not supported, or its certificate authority is malformed.
+            RejectedError: the cluster is registered in a way that cannot be used; the message says why.
         """
         known, session = self._sessions.get(cluster.name, (None, None))
         if session is None or known != cluster:
             if session is not None:
                 session.close()
-            session = _session(cluster)
+            session = ClusterSession(cluster, self._secrets, is_local=self._is_local)
             self._sessions[cluster.name] = (cluster, session)
         return FlinkRest(cluster.url, session, self._timeouts, reads=self._reads, writes=self._writes)
 
@@ -417,22 +435,6 @@ class _Reply:
     body: bytes
     is_cut: bool = False
     """Whether a stack trace went on; its beginning is enough."""
-
-
-class _PrivateAuthority(HTTPAdapter):
-    """Trusts a certificate authority that is given as text, and no other."""
-
-    def __init__(self, pem: str) -> None:
-        self._context = ssl.create_default_context(cadata=pem)
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave trust to the context: the usual bundle would be added to it here."""
-        del url, verify, cert
-        conn.cert_reqs = "CERT_REQUIRED"
 
 
 class _Counted:
@@ -451,28 +453,6 @@ class _Counted:
             raise OSError(f"the content ended {self.len} bytes early")
         self.len -= len(chunk)
         return chunk
-
-
-def _session(cluster: Cluster) -> requests.Session:
-    session = requests.Session()
-    # The environment must not redirect (proxies), unlock (.netrc) or widen trust (REQUESTS_CA_BUNDLE).
-    session.trust_env = False
-    session.auth = _authentication(cluster)
-    # Compressed answers could be small on the wire and huge here.
-    session.headers["Accept-Encoding"] = "identity"
-    if cluster.ca is not None:
-        try:
-            session.mount("https://", _PrivateAuthority(cluster.ca))
-        except (ssl.SSLError, ValueError) as error:
-            raise RejectedError(f"cluster {cluster.name}: its ca is no PEM certificate ({_told(error)})") from None
-    return session
-
-
-def _authentication(cluster: Cluster) -> AuthBase | None:
-    """Choose how a session proves itself; every further kind is one `AuthBase` here."""
-    if cluster.auth is Auth.NONE:
-        return None
-    raise RejectedError(f"cluster {cluster.name}: auth {cluster.auth} is not supported yet; use none")
 
 
 def _answer(call: Callable[[], Answer]) -> Answer:

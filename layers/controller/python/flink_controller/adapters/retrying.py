@@ -7,12 +7,18 @@ with a record of what was tried.
 
 from typing import Final
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
 
-from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.errors import REFUSED_CREDENTIALS, FlinkUnreachableError
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether another try may go better at once. Refused credentials were tried in all their versions."""
+    return isinstance(error, FlinkUnreachableError) and error.reason != REFUSED_CREDENTIALS
+
 
 READS: Final = Retrying(
-    retry=retry_if_exception_type(FlinkUnreachableError),
+    retry=retry_if_exception(_may_pass),
     stop=stop_after_attempt(3) | stop_before_delay(3.0),
     wait=wait_random_exponential(multiplier=0.1, max=1.0),
     reraise=True,
@@ -21,7 +27,7 @@ READS: Final = Retrying(
 so that many functions do not come back together."""
 
 IDEMPOTENT_WRITES: Final = Retrying(
-    retry=retry_if_exception_type(FlinkUnreachableError),
+    retry=retry_if_exception(_may_pass),
     stop=stop_after_attempt(2) | stop_before_delay(3.0),
     wait=wait_random_exponential(multiplier=0.1, max=1.0),
     reraise=True,

@@ -23,12 +23,14 @@ from flink_controller.domain.cluster_check import (
     runs_applications,
     url_fault,
 )
+from flink_controller.domain.credentials import connection_fault
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 
 MAX_CA_BYTES: Final = 2**16
 _SECRET: Final = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}")
 
 _PYTHON: Final = re.compile(r"/?[\w.+-]+(/[\w.+-]+)*", re.ASCII)
+_PRINCIPAL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?@[\w.-]+", re.ASCII)
 
 app = typer.Typer(help="Register Flink session clusters.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,6 +48,9 @@ def add(
     auth: Annotated[Auth, typer.Option(help="How the controller proves itself to it.")] = Auth.NONE,
     secret: Annotated[str | None, typer.Option(metavar="ARN", help="Secret that holds the credentials.")] = None,
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Private certificate authority, as PEM.")] = None,
+    kerberos_principal: Annotated[
+        str | None, typer.Option(metavar="NAME@REALM", help="As whom the controller speaks to it, with --auth kerberos.")
+    ] = None,
     python: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Python with PyFlink, on all its machines. Default: it runs no PyFlink."),
@@ -63,6 +68,8 @@ def add(
     """
     remote = remote_of(context)
     _check_given(remote, name, url, (savepoint_root, checkpoint_root), auth, secret)
+    if kerberos_principal is not None and (auth is not Auth.KERBEROS or not _PRINCIPAL.fullmatch(kerberos_principal)):
+        raise FailureError("--kerberos-principal: write NAME@REALM, and --auth kerberos")
     if python is not None and not _PYTHON.fullmatch(python):
         raise FailureError(
             "--python: write the path of an interpreter on the cluster's machines, such as /opt/flink/venv/bin/python"
@@ -75,8 +82,12 @@ def add(
         auth=auth,
         secret=secret,
         ca=None if ca is None else _certificate(ca),
+        kerberos_principal=kerberos_principal,
         python=python,
     )
+    fault = connection_fault(cluster, is_local=remote.is_local)
+    if fault is not None:
+        raise FailureError(fault)
     known = _registered(remote, name)
     if known is not None and known.url != cluster.url:
         _refuse_move(remote, known)

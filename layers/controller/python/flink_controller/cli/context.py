@@ -179,6 +179,7 @@ def connect(environ: Mapping[str, str]) -> Remote:
     from flink_controller.adapters.flink_rest import FlinkRestConnections  # noqa: PLC0415
     from flink_controller.adapters.s3_artifacts import S3ArtifactObjects  # noqa: PLC0415
     from flink_controller.adapters.s3_uploads import S3Uploads  # noqa: PLC0415
+    from flink_controller.adapters.secrets import SecretsManager  # noqa: PLC0415
     from flink_controller.bootstrap import policy_of  # noqa: PLC0415
     from flink_controller.domain.spec import JobSpec  # noqa: PLC0415
 
@@ -200,6 +201,8 @@ def connect(environ: Mapping[str, str]) -> Remote:
         records=DynamoArtifactRecords(lambda: aws.dynamodb, settings.controller_state_table_name),
         objects=S3ArtifactObjects(lambda: aws.s3),
         uploads=S3Uploads(lambda: aws.s3),
-        probe=FlinkRestConnections().connect,
+        probe=FlinkRestConnections(
+            secrets=SecretsManager(lambda: aws.secrets), is_local=settings.environment == "local"
+        ).connect,
         whoami=lambda: _whoami(aws),
     )

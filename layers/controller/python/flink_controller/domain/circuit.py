@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from flink_controller.domain.artifact import Value
+from flink_controller.domain.errors import UNREACHABLE
 from flink_controller.domain.observation import FlinkUnreachable
 
 FAILURES_TO_OPEN: Final = 3
@@ -44,6 +45,8 @@ class Circuit(Value):
     prober: str | None = None
     cause: str = ""
     """Of the last failure."""
+    reason: str = UNREACHABLE
+    """Of the last failure, as a status says it."""
     counted_by: str = ""
     """Who counted it. Tells a write that was repeated from two looks that met the same failure."""
     version: int = 0
@@ -68,7 +71,7 @@ class Circuit(Value):
             return self
         return Circuit(version=self.version + 1)
 
-    def after_failure(self, now: datetime, cause: str, *, by: str) -> "Circuit":
+    def after_failure(self, now: datetime, cause: str, *, by: str, reason: str = UNREACHABLE) -> "Circuit":
         """Give the circuit after a call without an answer.
 
         While it is open, a call that was begun before, or that does not ask for leave, changes nothing.
@@ -76,7 +79,7 @@ class Circuit(Value):
         if not self.allows(now) and self.prober != by:
             return self
         failures = self.failures + 1
-        counted = {"failures": failures, "cause": cause[:_CAUSE_LIMIT], "prober": None, "counted_by": by}
+        counted = {"failures": failures, "cause": cause[:_CAUSE_LIMIT], "reason": reason, "prober": None, "counted_by": by}
         if failures < FAILURES_TO_OPEN:
             return self._changed(**counted)
         return self._changed(
@@ -86,10 +89,14 @@ class Circuit(Value):
     def refusal(self) -> FlinkUnreachable:
         """Say why the cluster is not asked."""
         if self.state is CircuitState.HALF_OPEN:
-            return FlinkUnreachable(f"another look finds out whether it answers again; last: {self.cause}")
+            return FlinkUnreachable(
+                f"another look finds out whether it answers again; last: {self.cause}", reason=self.reason
+            )
         until = "" if self.retry_at is None else f" before {self.retry_at:%H:%M:%S} UTC"
         return FlinkUnreachable(
-            f"not asked{until}, after {self.failures} failures in a row; last: {self.cause}", retry_at=self.retry_at
+            f"not asked{until}, after {self.failures} failures in a row; last: {self.cause}",
+            retry_at=self.retry_at,
+            reason=self.reason,
         )
 
     def _changed(self, **changes: object) -> "Circuit":

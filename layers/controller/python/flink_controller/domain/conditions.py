@@ -2,6 +2,7 @@
 
 from flink_controller.domain import acceptance, batch, distrusting, health
 from flink_controller.domain.artifact import Verdict
+from flink_controller.domain.errors import REFUSED_CREDENTIALS
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Draft, bounded, living, living_of
@@ -96,9 +97,12 @@ def _cluster_reachable(draft: Draft) -> None:
         if name:
             _set(draft, "ClusterReachable", "Unknown", "ClusterUnknown", f"no cluster {name} is registered")
     elif isinstance(flink, FlinkUnreachable):
-        _set(draft, "ClusterReachable", "False", "ClusterUnreachable", bounded(f"{cluster.name}: {flink.cause}"))
-        if known is None or known.status != "False":
-            draft.event("ClusterUnreachable", f"cluster {cluster.name} does not answer", warning=True)
+        is_refused = flink.reason == REFUSED_CREDENTIALS
+        reason = "ClusterRefusesCredentials" if is_refused else "ClusterUnreachable"
+        _set(draft, "ClusterReachable", "False", reason, bounded(f"{cluster.name}: {flink.cause}"))
+        if known is None or (known.status, known.reason) != ("False", reason):
+            does = "refuses the controller's credentials" if is_refused else "does not answer"
+            draft.event(reason, f"cluster {cluster.name} {does}", warning=True)
     elif flink is not None:
         _set(draft, "ClusterReachable", "True", "ClusterReachable", f"cluster {cluster.name} answers")
         if known is not None and known.status == "False":
@@ -123,8 +127,9 @@ def _last_run(draft: Draft) -> None:
 def _job_running(draft: Draft) -> None:
     # Of a batch job: its newest run.
     attempt = next(iter(reversed(living_of(draft.status))), None)
-    if isinstance(draft.facts.observation.flink, FlinkUnreachable):
-        _set(draft, "JobRunning", "Unknown", "ClusterUnreachable", "Flink does not answer")
+    flink = draft.facts.observation.flink
+    if isinstance(flink, FlinkUnreachable):
+        _set(draft, "JobRunning", "Unknown", flink.reason, "Flink does not answer")
     elif attempt is None:
         _set(draft, "JobRunning", "False", "NotRunning", "no attempt is live")
     elif attempt.phase is not AttemptPhase.LIVE:

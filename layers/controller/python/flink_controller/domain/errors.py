@@ -13,6 +13,7 @@ ControllerError
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class ControllerError(Exception):
@@ -47,6 +48,12 @@ class QuotaExceededError(ControllerError):
     """The namespace has as many active runs as it may have; nothing was written."""
 
 
+UNREACHABLE: Final = "ClusterUnreachable"
+"""The cluster does not answer as Flink does."""
+REFUSED_CREDENTIALS: Final = "ClusterRefusesCredentials"
+"""It answers, and does not take what the controller shows; or the controller has nothing that it could show."""
+
+
 class Delivery(StrEnum):
     """Whether a request that failed can have reached the other side."""
 
@@ -57,12 +64,14 @@ class Delivery(StrEnum):
 class FlinkUnreachableError(TransientError):
     """A cluster gave no usable answer.
 
-    `delivery` says whether the request can have taken effect: only `NOT_SENT` proves that it did not.
+    `delivery` says whether the request can have taken effect: only `NOT_SENT` proves that it did not. `reason` is what a
+    status says of it.
     """
 
-    def __init__(self, message: str, delivery: Delivery = Delivery.UNKNOWN) -> None:
+    def __init__(self, message: str, delivery: Delivery = Delivery.UNKNOWN, *, reason: str = UNREACHABLE) -> None:
         super().__init__(message)
         self.delivery = delivery
+        self.reason = reason
 
 
 class RejectedError(ControllerError):

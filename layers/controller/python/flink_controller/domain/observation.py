@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import UNREACHABLE
 from flink_controller.domain.status import Pause
 from flink_controller.domain.trust import RunningDistrust
 
@@ -258,6 +259,8 @@ class FlinkUnreachable:
     cause: str
     retry_at: datetime | None = None
     """Not before then is the cluster asked again; None: at any time."""
+    reason: str = UNREACHABLE
+    """What a status says of it."""
 
 
 FlinkView: TypeAlias = FlinkSeen | FlinkUnreachable

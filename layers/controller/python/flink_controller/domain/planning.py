@@ -25,6 +25,7 @@ from flink_controller.domain.actions import (
 )
 from flink_controller.domain.blue_green import GoOn
 from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import REFUSED_CREDENTIALS
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.names import attempt_number, tag
 from flink_controller.domain.observation import (
@@ -83,7 +84,9 @@ def _step(draft: Draft) -> Action | None:
         if unreachable is not None and unreachable.retry_at is not None:
             # The tick of the fleet wakes the job earlier, as soon as the cluster answers.
             again_at = max(again_at, unreachable.retry_at)
-        draft.wait("ClusterUnreachable", f"cluster {observation.cluster.name}: {cause}", again_at)
+        is_refused = unreachable is not None and unreachable.reason == REFUSED_CREDENTIALS
+        reason = "ClusterRefusesCredentials" if is_refused else "ClusterUnreachable"
+        draft.wait(reason, f"cluster {observation.cluster.name}: {cause}", again_at)
         return None
     strays = _strays(draft)
     if any(number > draft.status.attempt_counter for number, _ in strays):

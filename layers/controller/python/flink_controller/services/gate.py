@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from flink_controller.domain.circuit import Circuit
-from flink_controller.domain.errors import StaleWriteError, TransientError
+from flink_controller.domain.errors import FlinkUnreachableError, StaleWriteError, TransientError
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.status import Pause
@@ -63,9 +63,9 @@ class Gate:
         """Note that the cluster has answered."""
         self._barriers = Barriers(closed(self._circuits, self._cluster, self._barriers.circuit), self._barriers.pause)
 
-    def unanswered(self, now: datetime, cause: str) -> None:
+    def unanswered(self, now: datetime, error: FlinkUnreachableError) -> None:
         """Note that it has not."""
-        circuit = failed(self._circuits, self._cluster, self._barriers.circuit, now, cause, by=self._prober)
+        circuit = failed(self._circuits, self._cluster, self._barriers.circuit, now, error, by=self._prober)
         self._barriers = Barriers(circuit, self._barriers.pause)
 
 
@@ -75,10 +75,12 @@ def closed(circuits: Circuits, cluster: str, known: Circuit) -> Circuit:
     return known if after is known else _replaced(circuits, cluster, known, after)
 
 
-def failed(circuits: Circuits, cluster: str, known: Circuit, now: datetime, cause: str, *, by: str) -> Circuit:
+def failed(
+    circuits: Circuits, cluster: str, known: Circuit, now: datetime, error: FlinkUnreachableError, *, by: str
+) -> Circuit:
     """Record a failure, if that changes anything."""
     for _ in range(_TRIES):
-        after = known.after_failure(now, cause, by=by)
+        after = known.after_failure(now, str(error), by=by, reason=error.reason)
         if after is known:
             break
         try:

@@ -180,8 +180,8 @@ def _observe_flink(
     try:
         seen = _ask(ports, policy, gateway, cluster, job_id, spec, status)
     except FlinkUnreachableError as error:
-        gate.unanswered(ports.clock.now(), str(error))
-        return FlinkUnreachable(str(error))
+        gate.unanswered(ports.clock.now(), error)
+        return FlinkUnreachable(str(error), reason=error.reason)
     gate.answered()
     return seen
 

@@ -223,8 +223,10 @@ def _prepared_plan(ports: Ports, policy: Policy, gate: Gate, facts: Facts, statu
         try:
             facts = prepare(ports, policy, facts, made.action)
         except FlinkUnreachableError as error:
-            gate.unanswered(ports.clock.now(), str(error))
-            facts = replace(facts, observation=replace(facts.observation, flink=FlinkUnreachable(str(error))))
+            gate.unanswered(ports.clock.now(), error)
+            facts = replace(
+                facts, observation=replace(facts.observation, flink=FlinkUnreachable(str(error), reason=error.reason))
+            )
     raise AssertionError(f"the plan for {facts.job_id} asks for ever more preparations")
 
 

@@ -110,7 +110,7 @@ def _list(ports: Ports, name: str) -> tuple[dict[str, JobSeen] | None, Circuit]:
     try:
         listed = {job.flink_job_id: job for job in gateway.jobs()}
     except FlinkUnreachableError as error:
-        return None, failed(ports.circuits, name, circuit, ports.clock.now(), str(error), by=SWEEP)
+        return None, failed(ports.circuits, name, circuit, ports.clock.now(), error, by=SWEEP)
     except RejectedError:
         return None, circuit
     return listed, closed(ports.circuits, name, circuit)
