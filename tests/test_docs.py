@@ -10,6 +10,7 @@ import pytest
 
 from flink_controller.cli.reference import commands
 from flink_controller.domain import configuration
+from flink_controller.domain.alerts import GUIDES, MEANINGS
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import field_paths
 from flink_controller.domain.sql_script import ALLOWED, DENIED, DENIED_SETTINGS
@@ -98,6 +99,19 @@ def test_every_metric_is_documented() -> None:
 
 def test_every_event_reason_is_documented_and_no_other() -> None:
     assert first_column(section("docs/operations.md", "## Event reasons")) == event_reasons()
+
+
+def test_every_alert_is_documented_as_it_is_told() -> None:
+    table = [line.split("|")[1:-1] for line in section("docs/operations.md", "## Alerts").splitlines() if line[:2] == "| "]
+    found = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in table[2:]}
+
+    assert {alert: (row[0], row[2], row[3]) for alert, row in found.items()} == {
+        alert: (guide.severity, guide.says, guide.first_look) for alert, guide in GUIDES.items()
+    }
+    for alert, row in found.items():
+        opening = {reason for reason, meaning in MEANINGS.items() if meaning.opens == alert}
+        assert {reason for reason in event_reasons() if re.search(rf"\b{reason}\b", row[1])} == opening, alert
+        assert row[4], alert
 
 
 def test_every_status_reason_is_documented_and_no_other() -> None:

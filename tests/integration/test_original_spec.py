@@ -26,8 +26,6 @@ WITHOUT_EFFECT = (
     "batch_config.succeeded_runs_kept",
     "batch_config.timezone",
     "batch_config.ttl_seconds",
-    "monitoring.alert_on_backpressure",
-    "monitoring.alert_on_failure",
     "monitoring.metrics_port",
     "resources.cpu_cores",
     "resources.memory",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flink_controller.domain import batch
+from flink_controller.domain.alerts import Alert, Switch
 from flink_controller.domain.artifact import Artifact
 from flink_controller.domain.cluster_check import MAX_ROOT_BYTES
 from flink_controller.domain.conditions import FAULTS_LIMIT
@@ -25,6 +26,7 @@ from flink_controller.domain.status import (
     Event,
     Failures,
     Handover,
+    Incident,
     JobStatus,
     JobType,
     LaneRole,
@@ -283,6 +285,8 @@ class Largest:
                 attempt=MANY,
                 count=MANY,
             ),
+            incidents=tuple(Incident(alert=alert, is_told=False) for alert in Alert),
+            muted=tuple(switch.value for switch in Switch),
             next_look=NOW,
         )
 

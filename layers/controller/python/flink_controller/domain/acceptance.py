@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from flink_controller.domain import restoring
+from flink_controller.domain.alerts import Switch
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.names import correlation_id, correlation_id_of_upload
 from flink_controller.domain.plan import Draft, bounded, living
@@ -43,6 +44,14 @@ def _take(draft: Draft) -> None:
                 _accept(draft, valid)
             else:
                 _reject(draft, InvalidSpec(valid.spec_hash, (fault,)))
+
+
+def mute(draft: Draft) -> None:
+    """Take in of which incidents nobody wants to be told; a spec that cannot be read changes nothing."""
+    view = draft.facts.spec
+    if isinstance(view, ValidSpec):
+        monitoring = view.spec.monitoring
+        draft.set(muted=tuple(switch.value for switch in Switch if not getattr(monitoring, switch.value)))
 
 
 def faults_of(draft: Draft) -> tuple[str, ...]:

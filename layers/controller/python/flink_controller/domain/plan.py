@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flink_controller.domain.actions import Action
+from flink_controller.domain.alerts import GUIDES, Alert, meaning
 from flink_controller.domain.artifact import Artifact
 from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.observation import (
@@ -26,7 +27,9 @@ from flink_controller.domain.status import (
     Attempt,
     DesiredState,
     Event,
+    Incident,
     JobStatus,
+    JobType,
     Revision,
     RevisionRef,
     Run,
@@ -290,10 +293,27 @@ class Draft:
         )
         last = self.status.last_event
         if last is not None and _same(last, event):
-            event = event.model_copy(update={"sequence": last.sequence, "count": last.count + 1})
+            # What it begins and ends is told with its first record, which may be of this very look.
+            made = next((other for other in self.events if other.sequence == last.sequence), last)
+            event = made.model_copy(update={"time": event.time, "count": last.count + 1})
             self.events = [other for other in self.events if other.sequence != last.sequence]
+        else:
+            event = self._with_incidents(event)
         self.events.append(event)
-        self.set(event_counter=event.sequence, last_event=event)
+        self.set(event_counter=event.sequence, last_event=event.model_copy(update={"opens": None, "closes": ()}))
+
+    def _with_incidents(self, event: Event) -> Event:
+        """Open the incident that an event begins, unless it is open already, or close those that it ends."""
+        says, known = meaning(event.reason, warning=event.type == "Warning"), self.status.incidents
+        opened = None
+        # A run that is tried again has not failed yet.
+        is_retry = self.status.job_type is JobType.BATCH and says.opens is Alert.JOB_FAILED
+        if says.opens is not None and not is_retry and says.opens not in {incident.alert for incident in known}:
+            opened = Incident(alert=says.opens, is_told=GUIDES[says.opens].switch not in self.status.muted)
+        closed = tuple(incident for incident in known if incident.alert in says.closes)
+        left = tuple(incident for incident in known if incident not in closed)
+        self.set(incidents=left if opened is None else (*left, opened))
+        return event.model_copy(update={"opens": opened, "closes": closed})
 
     def record_revision(self, spec: ValidSpec, ref: RevisionRef) -> None:
         """Record an accepted spec with its artifact."""
@@ -399,7 +419,7 @@ def fitted(status: JobStatus, limit_bytes: int) -> JobStatus:
 
     A status is far below the limit unless long paths and long messages meet. The full texts are in the events.
     """
-    for length in (None, 160, 80, 40):
+    for length in (None, 160, 80, 40, 20):
         if length is not None:
             status = _shortened(status, length)
         if len(dumped(status)) <= limit_bytes:

@@ -17,6 +17,7 @@ from flink_controller.domain import (
     learning,
     quarantine,
     running,
+    stuck,
     submitting,
 )
 from flink_controller.domain.actions import (
@@ -56,6 +57,7 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     before = status or JobStatus(job_id=facts.job_id, created_at=facts.now, updated_at=facts.now)
     draft = Draft(facts, before.model_copy(update={"waiting": None}))
     _say_paused(draft)
+    acceptance.mute(draft)
     conditions.assess_inputs(draft)
     acceptance.accept(draft)
     learning.learn(draft)
@@ -63,6 +65,7 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     if draft.status.job_type is JobType.BATCH:
         batch.settle(draft)
     conditions.assess_outcome(draft)
+    stuck.tell(draft)
     return draft.finish(action)
 
 

@@ -258,8 +258,10 @@ class Monitoring(_Part):
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] | None = spec_field(
         None, change=UPGRADE, doc="Handed to the program as global job parameter log_level; sets no logger."
     )
-    alert_on_failure: bool = spec_field(True, change=IGNORE, treatment=PENDING, doc="Whether a failure alerts.")
-    alert_on_backpressure: bool = spec_field(False, change=IGNORE, treatment=PENDING, doc="Whether backpressure alerts.")
+    alert_on_failure: bool = spec_field(
+        True, change=IGNORE, doc="Whether a person is told of incidents; the event bus gets every event."
+    )
+    alert_on_backpressure: bool = spec_field(False, change=IGNORE, doc="Whether a person is told of backpressure.")
 
 
 class RunNow(_Part):

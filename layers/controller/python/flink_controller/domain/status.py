@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from flink_controller.domain.alerts import Switch
 from flink_controller.domain.artifact import Artifact, Sha256, Value
 
 SCHEMA_VERSION = 1
@@ -419,6 +420,15 @@ class Condition(Value):
     last_transition_time: datetime
 
 
+class Incident(Value):
+    """Something that a person should know of, from its beginning to its end."""
+
+    alert: str
+    """Its kind, one of `domain.alerts.Alert`."""
+    is_told: bool = True
+    """Whether a person is told: decided when it begins, and kept to when it ends."""
+
+
 class Event(Value):
     """One transition; a repetition raises `count` instead of making another."""
 
@@ -431,6 +441,10 @@ class Event(Value):
     revision: int | None = None
     attempt: int | None = None
     count: int = 1
+    opens: Incident | None = None
+    """What begins with it."""
+    closes: tuple[Incident, ...] = ()
+    """What is over with it."""
 
 
 class JobStatus(Value):
@@ -508,6 +522,10 @@ class JobStatus(Value):
     """Reason and message of what the job waits for."""
     conditions: tuple[Condition, ...] = ()
     last_event: Event | None = None
+    incidents: tuple[Incident, ...] = ()
+    """Those that are open, at most one of a kind."""
+    muted: tuple[str, ...] = (Switch.BACKPRESSURE.value,)
+    """Fields below `monitoring` by which the spec that was accepted last keeps people from being told."""
     next_look: datetime | None = None
 
     def condition(self, type_: str) -> Condition | None:
