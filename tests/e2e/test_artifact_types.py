@@ -97,6 +97,29 @@ def test_a_script_that_flink_does_not_understand_says_where(team: Team) -> None:
     assert "line 14, column 1: SELECT gives rows" in verified["message"]
 
 
+SQL_BATCH = """\
+CREATE TABLE numbers (k INT) WITH ('connector' = 'datagen', 'number-of-rows' = '30', 'fields.k.min' = '1', 'fields.k.max' = '1');
+CREATE TABLE counts (k INT, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = '${label}');
+INSERT INTO counts SELECT k, COUNT(*) FROM numbers GROUP BY k;
+"""
+
+
+def assert_runs_once_to_its_end(team: Team, job: str) -> None:
+    """Wait for the one run of a batch job, and see what it printed."""
+    team.wait(job, lambda status: status["lifecycle"] == "COMPLETED", timeout_s=180)
+    (run,) = json.loads(team.flinkctl("runs", job, "-o", "json").stdout)["items"]
+    assert run["outcome"] == "Succeeded"
+    assert printed(team, job) == [(1, 30)]
+
+
+def test_a_script_runs_as_a_batch_job_to_its_end(team: Team) -> None:
+    job = "sql-batch"
+    team.upload(f"artifacts/{job}.sql", SQL_BATCH.encode())
+    team.put({"job_id": job, "job_type": "batch", "artifact_path": f"artifacts/{job}.sql", "args": [f"label={job}"]})
+
+    assert_runs_once_to_its_end(team, job)
+
+
 PYFLINK = """\
 import sys
 
