@@ -147,7 +147,10 @@ def summarise(status: JobStatus) -> StatusSummary:
         artifact_version=(
             None if status.desired is None or status.rejected_spec_hash else status.desired.artifact.version_id
         ),
-        digests=tuple(dict.fromkeys(artifact.sha256 for artifact in running)),
+        artifact_sha256=None if alive is None or status.running is None else status.running.artifact.sha256,
+        run_digests=tuple(
+            dict.fromkeys(run.revision.artifact.sha256 for run in status.runs.active if not run.attempt.is_dead)
+        ),
         signers=tuple(dict.fromkeys(signer for artifact in running for signer in artifact.signers)),
         is_flagged_distrusted=verified is not None and verified.reason in DISTRUST_REASONS,
         next_look=status.next_look,

@@ -551,8 +551,10 @@ class StatusSummary(Value):
     observed_spec_hash: str | None = None
     artifact_version: str | None = None
     """Version of the artifact that the accepted spec came with; None while another spec is refused."""
-    digests: tuple[str, ...] = ()
-    """Of the bytes that run; runs of a batch job may run different ones."""
+    artifact_sha256: str | None = None
+    """Of the bytes that run."""
+    run_digests: tuple[str, ...] = ()
+    """Of the bytes that a batch job's active runs run; they may differ."""
     signers: tuple[str, ...] = ()
     """Keys that signed any of them."""
     is_flagged_distrusted: bool = False

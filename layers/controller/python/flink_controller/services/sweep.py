@@ -155,7 +155,9 @@ def _distrusted(ports: Ports, summaries: list[StatusSummary]) -> list[str]:
     trusted = {key.key_id for key in keys if key.status is not KeyStatus.REVOKED}
     denied = {denial.sha256 for denial in ports.registry.denials()}
     return [
-        known.job_id for known in running if not denied.isdisjoint(known.digests) or not trusted.issuperset(known.signers)
+        known.job_id
+        for known in running
+        if not denied.isdisjoint((known.artifact_sha256, *known.run_digests)) or not trusted.issuperset(known.signers)
     ]
 
 
