@@ -209,3 +209,27 @@ def add_python(team: Team) -> None:
         *("--savepoint-root", cluster["savepoint_root"], "--checkpoint-root", cluster["checkpoint_root"]),
     )
     assert done.returncode == 0, done.stderr
+
+
+PYFLINK_BATCH = """\
+import sys
+
+from pyflink.table import EnvironmentSettings, TableEnvironment
+
+tables = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+tables.execute_sql(
+    "CREATE TABLE numbers (k INT) WITH ('connector' = 'datagen', 'number-of-rows' = '30', 'fields.k.min' = '1', 'fields.k.max' = '1')"
+)
+tables.execute_sql(f"CREATE TABLE counts (k INT, n BIGINT) WITH ('connector' = 'print', 'print-identifier' = '{sys.argv[1]}')")
+tables.execute_sql("INSERT INTO counts SELECT k, COUNT(*) FROM numbers GROUP BY k")
+"""
+
+
+@pytest.mark.pyflink
+def test_a_module_runs_as_a_batch_job_to_its_end(team: Team) -> None:
+    job = "pyflink-batch"
+    team.upload(f"artifacts/{job}.py", PYFLINK_BATCH.encode())
+    add_python(team)
+    team.put({"job_id": job, "job_type": "batch", "artifact_path": f"artifacts/{job}.py", "args": [job]})
+
+    assert_runs_once_to_its_end(team, job)
