@@ -59,7 +59,7 @@ bench: setup  ## latency and downtime beside raw REST calls and the flink comman
 	$(BIN)/python -m tests.bench.schedule
 	$(BIN)/python -m tests.bench.latency
 
-fuzz: setup  ## 200,000 damaged envelopes, keys and archives through admission
+fuzz: setup  ## 200,000 damaged envelopes, keys and archives, and as many damaged events through the handlers
 	$(BIN)/python -m tests.fuzz
 
 chaos: setup  ## kill the reconciling process 200 times on the emulator and a real Flink

@@ -2,6 +2,8 @@
 
 import pytest
 
+from infra.functions import FUNCTIONS
+from tests.fuzz import events
 from tests.fuzz.inputs import run
 
 
@@ -16,3 +18,11 @@ def test_damaged_envelopes_keys_and_archives_are_refused_in_words(seed: int) -> 
 
 def test_the_same_seed_gives_the_same_outcome() -> None:
     assert run(7, 200) == run(7, 200)
+
+
+def test_damaged_events_of_every_source_make_no_handler_raise() -> None:
+    found = events.run(1, 1_000)
+
+    assert sum(found.values()) == 1_000
+    assert {kind.partition(":")[0] for kind in found} == {row.name for row in FUNCTIONS}
+    assert found["health: 200"]
