@@ -28,8 +28,8 @@ NOTES: Final[Mapping[str, str]] = {
     " starts the new revision beside the old one, which needs free slots and repeats the outputs since its savepoint.",
     "deployment.savepoint_fallback": "`wait` holds only while the job lives.",
     "deployment.rollback.stabilization_seconds": "Health also needs a checkpoint since the start, if checkpoints are on.",
-    "deployment.on_failure.action": "Of a proven revision; an unproven one is rolled back if `rollback.enabled`. `rollback` acts as"
-    " `restart` in this version.",
+    "deployment.on_failure.action": "Of a proven revision; an unproven one is rolled back if `rollback.enabled`, or by `rollback`.",
+    "deployment.on_failure.when": "[Vital signs](operations.md#vital-signs) say what is unhealthy. Jobs without periodic checkpoints are never cancelled for it.",
     "deployment.initial_savepoint_path": "Below the namespace's own savepoint directory; relative to it, or a whole URI.",
     "deployment.restart_nonce": "Also gets a FAILED job going again. `flinkctl restart` writes it.",
     "deployment.restore.from": "Below the namespace's own savepoint directory, relative to it or a whole URI; below a root of the"

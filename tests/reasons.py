@@ -8,7 +8,7 @@ from typing import Final
 import flink_controller
 
 PACKAGE: Final = Path(flink_controller.__file__).parent
-_EVENT: Final = {"event": 0}
+_EVENT: Final = {"event": 0, "_tell": 2, "_resolve": 2}
 _STATUS: Final = {
     "wait": 0,
     "_set": 3,

@@ -19,6 +19,7 @@ from flink_controller.domain.observation import (
     Accepted,
     ApplicationSeen,
     Checkpoint,
+    CheckpointProgress,
     Checkpoints,
     FlinkState,
     JobSeen,
@@ -295,6 +296,7 @@ def a_streaming_job_without_checkpoints_says_so(probe: Probe) -> None:
     job = probe.start(configuration={})
 
     assert _checkpoints(probe, job) == Checkpoints(is_enabled=False, deletes_on_cancellation=True)
+    assert probe.flink.checkpoint_progress(job) in {None, CheckpointProgress()}
 
 
 @probe("M10")
@@ -775,15 +777,16 @@ def a_life_from_submit_to_restore_is_told_in_the_same_shapes(probe: Probe) -> No
 
     seen = ("JobSeen", "id", "str", "FlinkState", "int", "int", "int")
     checkpoint = ("Checkpoint", "int", "uri", "bool", "bool", "datetime")
+    figures = ("timedelta", "timedelta", ("CheckpointProgress", "datetime", "timedelta", "int", "int", "str"))
     assert [(what, _shape(value)) for what, value in told] == [
         ("submit", ("Accepted",)),
         ("running", seen),
-        ("checkpoints", ("Checkpoints", "bool", checkpoint, "None", "None", "int", "int", "bool")),
+        ("checkpoints", ("Checkpoints", "bool", checkpoint, "None", "None", "int", "int", "bool", *figures)),
         ("stop", ("Accepted",)),
         ("trigger", ("TriggerCompleted", "uri")),
-        ("stopped", ("Checkpoints", "bool", "None", checkpoint, "None", "int", "int", "bool")),
+        ("stopped", ("Checkpoints", "bool", "None", checkpoint, "None", "int", "int", "bool", *figures)),
         ("restore", ("Accepted",)),
-        ("restored", ("Checkpoints", "bool", checkpoint, "None", "uri", "int", "int", "bool")),
+        ("restored", ("Checkpoints", "bool", checkpoint, "None", "uri", "int", "int", "bool", *figures)),
         ("cancelled", seen),
         ("stored", ("StoredState", (checkpoint,))),
         ("jar", ("JarSeen", "str", "str", "int")),

@@ -113,6 +113,17 @@ class FlinkServer:
                 return _checkpoints(twin, job_id, is_config=what == ["config"])
             case "GET", ["exceptions"]:
                 return 200, {"exceptionHistory": {"entries": []}, "root-exception": twin.root_cause(job_id)}
+            case "GET", []:
+                graph = twin.graph(job_id) or ()
+                nodes = [{"id": vertex.id, "inputs": [{"id": given} for given in vertex.inputs]} for vertex in graph]
+                vertices = [{"id": vertex.id, "name": vertex.name, "parallelism": 1} for vertex in graph]
+                return 200, {"vertices": vertices, "plan": {"nodes": nodes}}
+            case "GET", ["vertices", vertex_id, "backpressure"]:
+                load = twin.load(job_id, vertex_id)
+                if load is None:
+                    return 200, {"status": "deprecated"}
+                subtask = {"subtask": load.subtask, "ratio": load.backpressured, "busyRatio": load.busy}
+                return 200, {"status": "ok", "subtasks": [subtask]}
         return 404, {"errors": ["Unable to load requested file."]}
 
 

@@ -14,6 +14,7 @@ from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind
 from flink_controller.testing.flink_behaviour import JobBehaviour
+from flink_controller.testing.flink_twin import SOURCE
 from flink_controller.testing.jars import jar_bytes
 from infra.functions import FUNCTIONS
 from tests.integration.flink_server import FlinkServer
@@ -404,7 +405,9 @@ def test_repeated_follow_ups_are_one_look(installed: Installation, flink: FlinkS
 
     assert deliver("reconcile_job/repeated_follow_ups.json") == NOTHING_FAILED
 
-    assert flink.requests == ["GET /jobs/overview"]
+    assert flink.requests.count("GET /jobs/overview") == 1
+    vital_signs = ("checkpoints", "checkpoints/config", "", f"vertices/{SOURCE.id}/backpressure")
+    assert set(flink.requests) == {"GET /jobs/overview", *(signs(what) for what in vital_signs)}
 
 
 @event("reconcile_job/follow_up.json")
@@ -431,8 +434,15 @@ def test_a_wake_up_of_nobody_is_consumed(installed: Installation, flink: FlinkSe
 # The clocks
 
 
+def signs(what: str) -> str:
+    """Name a request for vital signs of the first attempt."""
+    return f"GET /jobs/{flink_job_id(CONTROLLER, 'etl', 1)}/{what}".rstrip("/")
+
+
 @event("reconcile_fleet/tick.json")
-def test_a_quiet_tick_makes_one_request_on_flink_and_wakes_nobody(installed: Installation, flink: FlinkServer) -> None:
+def test_a_quiet_tick_lists_the_cluster_samples_its_job_and_wakes_nobody(
+    installed: Installation, flink: FlinkServer
+) -> None:
     running(installed)
     flink.requests.clear()
     before = whole_state(installed)
@@ -440,7 +450,8 @@ def test_a_quiet_tick_makes_one_request_on_flink_and_wakes_nobody(installed: Ins
     answer = deliver("reconcile_fleet/tick.json")
 
     assert answer == {"jobs": 1, "woken": 0, "unreachable": []}
-    assert flink.requests == ["GET /jobs/overview"]
+    sample = (signs("checkpoints"), signs(""), signs(f"vertices/{SOURCE.id}/backpressure"))
+    assert flink.requests == ["GET /jobs/overview", *sample]
     assert whole_state(installed) == before
 
 

@@ -31,9 +31,11 @@ from flink_controller.domain.errors import Delivery, FlinkUnreachableError, Reje
 from flink_controller.domain.observation import (
     Accepted,
     Checkpoint,
+    CheckpointProgress,
     Checkpoints,
     FlinkState,
     JarSeen,
+    Load,
     NoAnswer,
     NotSent,
     RefusalKind,
@@ -622,6 +624,10 @@ def test_the_newest_checkpoint_that_exists_counts(server: Server) -> None:
         completed_count=3,
         failed_count=2,
         deletes_on_cancellation=True,
+        interval=timedelta(seconds=1),
+        timeout=timedelta(0),
+        # Whether Flink still has it, and where, is no matter of progress.
+        progress=CheckpointProgress(completed_at=datetime(1970, 1, 1, tzinfo=UTC)),
     )
 
 
@@ -652,6 +658,107 @@ def test_the_root_cause_is_looked_for_beside_flinks_own_exception(server: Server
     server.default = (200, json.dumps({"exceptionHistory": {"entries": entries, "truncated": False}}).encode())
 
     assert server.gateway().root_cause(JOB) == "a.B: full"
+
+
+def test_the_progress_of_checkpoints_counts_the_failures_since_the_last_completed_one(server: Server, version: str) -> None:
+    server.default = recorded(version, "checkpoints-failing")
+
+    progress = server.gateway().checkpoint_progress(JOB)
+
+    assert progress is not None
+    assert progress.completed_at is not None
+    assert progress.duration is not None
+    assert progress.duration < timedelta(seconds=1)
+    assert (progress.size_bytes, progress.failed_in_a_row) == (4385, 4)
+    assert progress.failure == "Checkpoint expired before completing."
+    assert len(server.requests) == 1
+
+
+def test_a_job_without_checkpoints_and_an_unknown_one_have_no_progress_nor_vertices(server: Server, version: str) -> None:
+    server.default = recorded(version, "checkpoints-batch")
+    assert server.gateway().checkpoint_progress(JOB) is None
+
+    server.default = recorded(version, "job-unknown")
+    gateway = server.gateway()
+    assert (gateway.checkpoint_progress(JOB), gateway.failures(JOB), gateway.graph(JOB)) == (None, None, None)
+
+
+def test_root_exceptions_are_read_newest_first_with_task_and_frames(server: Server, version: str) -> None:
+    server.default = recorded(version, "exceptions-restarting")
+
+    found = server.gateway().failures(JOB)
+
+    assert found is not None
+    assert [failure.at for failure in found] == sorted((failure.at for failure in found), reverse=True)
+    assert {failure.cause for failure in found} == {
+        "java.lang.IllegalStateException: CounterJob was told to fail after 50 records"
+    }
+    assert found[0].task == "count -> discard v1: Writer (1/1) - execution #5"
+    assert found[0].frames == (
+        "at com.example.CounterJob$Count.processElement(Unknown Source)",
+        "at com.example.CounterJob$Count.processElement(Unknown Source)",
+    )
+
+
+def test_the_loss_of_a_taskmanager_is_a_root_exception_too(server: Server, version: str) -> None:
+    server.default = recorded(version, "exceptions-taskmanager")
+
+    found = server.gateway().failures(JOB)
+
+    assert found is not None
+    assert "is no longer reachable." in found[0].cause
+
+
+def test_root_exceptions_are_bounded_and_printable_whatever_they_hold(server: Server) -> None:
+    evil = "a.B: \x1b[31m\x00" + "x" * 10_000 + "\n\tat " + "f" * 10_000 + "\x07\n\tat b\n\tat c\n"
+    entry = {"exceptionName": "a.B", "stacktrace": evil, "timestamp": 1, "taskName": "t\x00" * 1000}
+    server.default = (200, json.dumps({"exceptionHistory": {"entries": [entry] * 3}}).encode())
+
+    found = server.gateway().failures(JOB)
+
+    assert found is not None
+    for failure in found:
+        texts = (failure.cause, failure.task, *failure.frames)
+        assert all(text.isprintable() for text in texts)
+        assert [len(text) for text in texts] == [500, 80, 160, 4]
+
+
+def test_the_graph_names_vertices_and_who_reads_from_whom_sources_first(server: Server, version: str) -> None:
+    server.default = recorded(version, "details")
+
+    graph = server.gateway().graph(JOB)
+
+    assert graph is not None
+    assert [vertex.name for vertex in graph if not vertex.inputs] == ["Source: numbers"] == [graph[0].name]
+    names = {vertex.id: vertex.name for vertex in graph}
+    assert {(names[vertex.inputs[0]], vertex.name) for vertex in graph[1:]} == {
+        ("Source: numbers", "count"),
+        ("count", "slow"),
+        ("slow", "discard v1: Writer"),
+    }
+
+
+def test_the_load_of_a_vertex_is_that_of_its_worst_subtask(server: Server, version: str) -> None:
+    server.default = recorded(version, "backpressure")
+    assert server.gateway().load(JOB, JOB) == Load(0.0, 0, 1.0)
+
+    subtasks = [
+        {"subtask": 0, "ratio": 0.1, "busyRatio": 0.7, "idleRatio": 0.2},
+        {"subtask": 1, "ratio": 0.8, "busyRatio": "NaN", "idleRatio": 0.2},
+    ]
+    server.default = (200, json.dumps({"status": "ok", "subtasks": subtasks}).encode())
+    assert server.gateway().load(JOB, JOB) == Load(0.8, 1, 0.7)
+
+
+def test_a_vertex_that_was_not_measured_yet_has_no_load(server: Server) -> None:
+    for answer in (
+        (200, b'{"status":"deprecated"}'),
+        recorded("2.3.0", "backpressure-none"),
+        recorded("2.3.0", "job-unknown"),
+    ):
+        server.default = answer
+
+        assert server.gateway().load(JOB, JOB) is None
 
 
 def test_a_refused_connection_was_not_sent() -> None:

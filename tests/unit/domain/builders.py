@@ -37,8 +37,10 @@ from flink_controller.domain.observation import (
     FlinkView,
     JobSeen,
     Observation,
+    Pressure,
     StorageUnreadable,
     StoredState,
+    TaskFailure,
     TriggerStatus,
     Vertex,
 )
@@ -172,6 +174,8 @@ class Job:
         self.second_application: ApplicationSeen | None = None
         self.vertices: tuple[Vertex, ...] | None = None
         self.root_cause: str | None = None
+        self.failures: tuple[TaskFailure, ...] | None = None
+        self.pressure: Pressure | None = None
         self.second_root_cause: str | None = None
         self.stored: StoredState | StorageUnreadable = StoredState(())
         self.staging_refused: StagingRefused | None = None
@@ -228,6 +232,8 @@ class Job:
                 application=self.application,
                 second_application=self.second_application,
                 vertices=self.vertices,
+                failures=self.failures,
+                pressure=self.pressure,
             )
         observation = Observation(
             cluster=self.cluster,

@@ -19,6 +19,7 @@ from flink_controller.domain.status import (
     ActiveRun,
     Attempt,
     AttemptPhase,
+    CheckpointFigures,
     Condition,
     DesiredState,
     DueKind,
@@ -43,6 +44,8 @@ from flink_controller.domain.status import (
     Runs,
     Savepoint,
     SecondLane,
+    Symptom,
+    SymptomKind,
 )
 from flink_controller.domain.submitting import MAX_STAGED
 from flink_controller.ports import STATUS_LIMIT_BYTES
@@ -65,6 +68,7 @@ CONDITIONS = (
     "ClusterReachable",
     "JobRunning",
     "CheckpointHealthy",
+    "Backpressured",
     "RevisionHealthy",
     "Stalled",
     "Ready",
@@ -183,6 +187,7 @@ class Largest:
         """What a batch job has: many runs, and nothing that only a stream needs."""
         streams_alone = (
             *("attempt", "second", "operation", "handover", "savepoint", "running", "stable"),
+            *("checkpointing", "failures_told_until"),
             *("initial_savepoint_path", "stable_state", "green_state", "green_retry_at", "refused", "savepoint_nonce"),
         )
         last = Run(
@@ -219,7 +224,13 @@ class Largest:
         )
         conditions = (*self.status().conditions, self.condition("Scheduled"), self.condition("LastRunSucceeded"))
         return self.status().model_copy(
-            update={**dict.fromkeys(streams_alone), "job_type": JobType.BATCH, "runs": runs, "conditions": conditions}
+            update={
+                **dict.fromkeys(streams_alone),
+                "symptoms": (),
+                "job_type": JobType.BATCH,
+                "runs": runs,
+                "conditions": conditions,
+            }
         )
 
     def status(self) -> JobStatus:
@@ -267,6 +278,20 @@ class Largest:
             periodic=PeriodicSavepoints(interval_ms=MANY, since=NOW, failures=MANY, retry_at=NOW),
             failures=Failures(count=MANY, last_at=NOW),
             is_completed=True,
+            checkpointing=CheckpointFigures(
+                of_attempt=MANY,
+                interval_s=604_799.999,
+                timeout_s=604_799.999,
+                window_s=10**7,
+                completed_at=NOW,
+                duration_s=604_799.999,
+                size_bytes=2**63,
+                failed_in_a_row=10**4,
+            ),
+            symptoms=tuple(
+                Symptom(kind=kind, since=NOW, told_at=NOW, good_since=NOW, message=self._message) for kind in SymptomKind
+            ),
+            failures_told_until=NOW,
             staged_digests=(HASH,) * (MAX_STAGED + 1),
             restart_nonce=self._nonce,
             savepoint_nonce=self._nonce,

@@ -43,7 +43,7 @@ def test_a_quiet_tick_lists_each_cluster_once_writes_nothing_and_wakes_nobody() 
     found = sweep(bench)
 
     assert found == Sweep(jobs=1, clusters=1, unreachable=(), woken=())
-    assert bench.flink.calls - calls == {"jobs": 1}
+    assert bench.flink.calls - calls == {"jobs": 1, "checkpoint_progress": 1, "graph": 1, "load": 1}
     assert bench.statuses.writes == writes
     assert bench.follow_ups.writes == sent
 

@@ -15,12 +15,16 @@ from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.observation import (
     Answer,
     ApplicationSeen,
+    CheckpointProgress,
     Checkpoints,
     ClusterConfig,
+    GraphVertex,
     JarSeen,
     JobSeen,
+    Load,
     StorageUnreadable,
     StoredState,
+    TaskFailure,
     TriggerStatus,
     UploadedJar,
     Vertex,
@@ -454,6 +458,28 @@ class FlinkGateway(Protocol):
         Flink answers from a cache that is up to `web.refresh-interval` (3 s by default) old: of a job that has just ended
         it may tell what was before the end, without the savepoint of its stop. Only what is read longer than that after
         the end is final.
+        """
+
+    def checkpoint_progress(self, flink_job_id: str) -> CheckpointProgress | None:
+        """Read how far periodic checkpoints have come, or None for a job that is unknown or takes none.
+
+        As `checkpoints`, from the same cache, with half of its calls.
+        """
+
+    def failures(self, flink_job_id: str) -> tuple[TaskFailure, ...] | None:
+        """Read what made Flink restart a job, newest first, or None for an unknown job.
+
+        Flink keeps the last 16 (`web.exception-history-size`); a few of them are read.
+        """
+
+    def graph(self, flink_job_id: str) -> tuple[GraphVertex, ...] | None:
+        """Read a job's vertices and who reads from whom, or None for an unknown job. It stays the same for an attempt."""
+
+    def load(self, flink_job_id: str, vertex_id: str) -> Load | None:
+        """Read how a vertex spends its time, or None while there are no readings of it.
+
+        Flink gathers its metrics when they are asked for, at most every 10 s (`metrics.fetcher.update-interval`): the
+        first reading after a pause is the one from before it. Tasks measure themselves over 5 s.
         """
 
     def root_cause(self, flink_job_id: str) -> str | None:

@@ -18,13 +18,17 @@ from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.observation import (
     ApplicationSeen,
     Checkpoint,
+    CheckpointProgress,
     Checkpoints,
     ClusterConfig,
     FlinkState,
+    GraphVertex,
     JarSeen,
     JobSeen,
+    Load,
     RefusalKind,
     Refused,
+    TaskFailure,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -38,6 +42,11 @@ INCARNATION_KEY: Final = "web.tmpdir"
 """A directory with a random name that every JobManager makes for itself."""
 CAUSE_LIMIT: Final = 500
 """Characters of a cause; the class and the first words say what happened."""
+FRAMES: Final = 2
+"""First lines of a stack that are told: where it was thrown, and from where that was called."""
+FRAME_LIMIT: Final = 160
+NAME_LIMIT: Final = 80
+"""Characters of a vertex's or a task's name, which lists every operator of a chain."""
 NO_CHECKPOINTS: Final = 2**63 - 1
 """The interval that Flink shows for a streaming job without periodic checkpoints."""
 JAR_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -152,6 +161,9 @@ class _CheckpointEntry(_Answer):
     checkpoint_type: str | None = None
     discarded: bool = False
     latest_ack_timestamp: int | None = None
+    end_to_end_duration: int | None = None
+    state_size: int | None = None
+    failure_message: str | None = None
 
 
 class _Restored(_Answer):
@@ -182,6 +194,7 @@ class _Externalization(_Answer):
 
 class _CheckpointConfig(_Answer):
     interval: int
+    timeout: _Count = 0
     externalization: _Externalization = _Externalization()
 
 
@@ -191,6 +204,8 @@ class _ExceptionEntry(_Answer):
 
 
 class _RootExceptionEntry(_ExceptionEntry):
+    timestamp: int = 0
+    task: str | None = Field(default=None, alias="taskName")
     concurrent: list[_ExceptionEntry] | None = Field(default=None, alias="concurrentExceptions")
 
 
@@ -218,11 +233,38 @@ class _Requirements(RootModel[dict[str, _Requirement]]):
 
 class _VertexDetails(_Answer):
     id: str
+    name: str = ""
     parallelism: _Count
+
+
+class _Input(_Answer):
+    id: str
+
+
+class _Node(_Answer):
+    id: str
+    inputs: list[_Input] | None = None
+
+
+class _Plan(_Answer):
+    nodes: list[_Node] = []
 
 
 class _Details(_Answer):
     vertices: list[_VertexDetails]
+    plan: _Plan = _Plan()
+
+
+class _Subtask(_Answer):
+    subtask: int = 0
+    ratio: float = 0.0
+    # The text "NaN" while nothing was measured.
+    busy: float | str = Field(default=0.0, alias="busyRatio")
+
+
+class _BackPressure(_Answer):
+    status: str
+    subtasks: list[_Subtask] | None = None
 
 
 class ApplicationState(StrEnum):
@@ -341,14 +383,37 @@ def checkpoints(statistics: bytes, config: bytes) -> Checkpoints:
     settings = _read(_CheckpointConfig, config)
     known = tuple(filter(None, (seen.latest.completed, seen.latest.savepoint, *seen.history)))
     restored = seen.latest.restored
+    is_enabled = 0 < settings.interval < NO_CHECKPOINTS
     return Checkpoints(
-        is_enabled=0 < settings.interval < NO_CHECKPOINTS,
+        is_enabled=is_enabled,
         completed=_newest([entry for entry in known if not entry.is_savepoint]),
         savepoint=_newest([entry for entry in known if entry.is_savepoint]),
         restored_from=uri(restored.external_path) if restored is not None and restored.external_path else None,
         completed_count=seen.counts.completed,
         failed_count=seen.counts.failed,
         deletes_on_cancellation=not settings.externalization.enabled or settings.externalization.delete_on_cancellation,
+        interval=_span(settings.interval) if is_enabled else None,
+        timeout=_span(settings.timeout) if is_enabled else None,
+        progress=_progress(seen),
+    )
+
+
+def checkpoint_progress(statistics: bytes) -> CheckpointProgress:
+    """Read `/jobs/:id/checkpoints` alone."""
+    return _progress(_read(_CheckpointStatistics, statistics))
+
+
+def _progress(seen: _CheckpointStatistics) -> CheckpointProgress:
+    known = [entry for entry in (seen.latest.completed, *seen.history) if entry is not None and not entry.is_savepoint]
+    newest = max((entry for entry in known if entry.status == "COMPLETED"), key=lambda entry: entry.id, default=None)
+    failed = [entry for entry in known if entry.status == "FAILED" and (newest is None or entry.id > newest.id)]
+    last = max(failed, key=lambda entry: entry.id, default=None)
+    return CheckpointProgress(
+        completed_at=None if newest is None else _instant(newest.latest_ack_timestamp),
+        duration=None if newest is None or newest.end_to_end_duration is None else _span(newest.end_to_end_duration),
+        size_bytes=None if newest is None else newest.state_size,
+        failed_in_a_row=len(failed),
+        failure=one_line((last.failure_message if last is not None else None) or ""),
     )
 
 
@@ -358,6 +423,68 @@ def vertices(requirements: bytes, details: bytes) -> tuple[Vertex, ...]:
     # While it restarts a job has no vertices for a moment.
     actual = {vertex.id: vertex.parallelism for vertex in _read(_Details, details).vertices}
     return tuple(Vertex(bounds.parallelism.upper, actual.get(vertex, 0)) for vertex, bounds in sorted(wanted.items()))
+
+
+def graph(details: bytes) -> tuple[GraphVertex, ...]:
+    """Read the vertices out of `/jobs/:id`, sources first."""
+    seen = _read(_Details, details)
+    names = {vertex.id: vertex.name for vertex in seen.vertices}
+    # The plan lists sinks first.
+    return tuple(
+        GraphVertex(node.id, short(names.get(node.id, "")), tuple(given.id for given in node.inputs or ()))
+        for node in sorted(seen.plan.nodes, key=lambda node: bool(node.inputs))
+    )
+
+
+def load(body: bytes) -> Load | None:
+    """Read `/jobs/:id/vertices/:id/backpressure`; None when there are no readings."""
+    subtasks = _read(_BackPressure, body).subtasks
+    if not subtasks:
+        return None
+    worst = max(subtasks, key=lambda found: found.ratio)
+    busy = max((found.busy for found in subtasks if isinstance(found.busy, float)), default=0.0)
+    return Load(worst.ratio, worst.subtask, busy)
+
+
+def says_no_readings(texts: Sequence[str]) -> bool:
+    """Tell whether an error says that a vertex was not measured yet, which Flink 2.3 says by failing."""
+    return any("JobVertexBackPressureHandler" in text and "NoSuchElementException" in text for text in texts)
+
+
+def failures(body: bytes, *, is_cut: bool = False) -> tuple[TaskFailure, ...]:
+    """Read `/jobs/:id/exceptions`, newest first, of which the end may be missing."""
+    history = _read(_Exceptions, body, is_cut=is_cut).history
+    return tuple(_failure(entry) for entry in (history.entries if history is not None else []))
+
+
+def _failure(entry: _RootExceptionEntry) -> TaskFailure:
+    trace = _telling(entry)
+    return TaskFailure(
+        at=_instant(entry.timestamp) or _EPOCH,
+        cause=deepest_cause(trace) or one_line(entry.name or "") or "Flink tells no cause",
+        task=short(entry.task or ""),
+        frames=_first_frames(trace),
+    )
+
+
+def _telling(entry: _RootExceptionEntry) -> str:
+    """Give the trace that says why: Flink gives up with an exception of its own, and what made it happened "concurrently"."""
+    own = entry.stacktrace or ""
+    if _SUPPRESSED_RECOVERY not in own or _CAUSED_BY in own:
+        return own
+    return next((other.stacktrace for other in entry.concurrent or () if other.stacktrace), own)
+
+
+def _first_frames(trace: str) -> tuple[str, ...]:
+    """Give the first frames of the deepest cause."""
+    frames = [line.strip() for line in trace.rpartition(_CAUSED_BY)[2].splitlines() if line.lstrip().startswith("at ")]
+    return tuple(one_line(frame)[:FRAME_LIMIT] for frame in frames[:FRAMES])
+
+
+def short(name: str) -> str:
+    """Cut a name, printable, to what a message can hold."""
+    line = one_line(name)
+    return line if len(line) <= NAME_LIMIT else f"{line[: NAME_LIMIT - 1]}…"
 
 
 def rescaled(requirements: bytes, *, before: int, after: int) -> dict[str, Any]:
@@ -377,11 +504,7 @@ def job_failure(body: bytes, *, is_cut: bool = False) -> str | None:
     if not entries:
         return deepest_cause(answer.root or "") or None
     newest = entries[0]
-    traces = [newest.stacktrace or ""]
-    if _SUPPRESSED_RECOVERY in traces[0] and _CAUSED_BY not in traces[0]:
-        # Flink gives up with an exception of its own; the one that made it do so happened "concurrently".
-        traces = [entry.stacktrace or "" for entry in newest.concurrent or ()] + traces
-    return next(filter(None, map(deepest_cause, traces)), None) or one_line(newest.name or "") or None
+    return deepest_cause(_telling(newest)) or one_line(newest.name or "") or None
 
 
 def job_result_failure(body: bytes, *, is_cut: bool = False) -> str | None:
@@ -531,6 +654,13 @@ def _newest(entries: Sequence[_CheckpointEntry]) -> Checkpoint | None:
         is_stop=entry.checkpoint_type == "SYNC_SAVEPOINT",
         completed_at=_instant(entry.latest_ack_timestamp),
     )
+
+
+def _span(milliseconds: int) -> timedelta:
+    try:
+        return timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        raise NotFlinksAnswerError("a duration is out of range") from None
 
 
 def _instant(milliseconds: int | None) -> datetime | None:

@@ -33,14 +33,18 @@ from flink_controller.domain.observation import (
     Accepted,
     Answer,
     ApplicationSeen,
+    CheckpointProgress,
     Checkpoints,
     ClusterConfig,
+    GraphVertex,
     JarSeen,
     JobSeen,
+    Load,
     NoAnswer,
     NotSent,
     RefusalKind,
     Refused,
+    TaskFailure,
     TriggerStatus,
     TriggerUnknown,
     UploadedJar,
@@ -55,6 +59,8 @@ ANSWER_LIMIT_BYTES: Final = 8 * 2**20
 ERROR_LIMIT_BYTES: Final = 256 * 2**10
 """Flink's errors are stack traces of 2 to 60 kB."""
 CHUNK_BYTES: Final = 2**16
+FAILURES_READ: Final = 8
+"""Root exceptions of a job that are read at a time: more have hardly happened since the last look."""
 _FLINK_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NOT_FLINK_ITSELF: Final = frozenset({408, 425, 429, 502, 503, 504})
 """Said by gateways, or by a JobManager that is not the leader; whether it was carried out is open."""
@@ -271,6 +277,58 @@ class FlinkRest:
                 if reply.status != HTTPStatus.OK:
                     raise self._unusable(reply)
             return self._parse(config, lambda body: answers.checkpoints(statistics.body, body))
+
+        return self._reads(read)
+
+    def checkpoint_progress(self, flink_job_id: str) -> CheckpointProgress | None:
+        """Read how far periodic checkpoints have come. One call."""
+        path = f"/jobs/{_flink_id(flink_job_id)}/checkpoints"
+
+        def read() -> CheckpointProgress | None:
+            reply = self._call("GET", path)
+            if reply.status == HTTPStatus.NOT_FOUND:
+                texts = self._errors(reply)
+                if answers.says_no_checkpointing(texts) or answers.says_unknown_job(texts):
+                    return None
+            return self._parse(reply, answers.checkpoint_progress)
+
+        return self._reads(read)
+
+    def failures(self, flink_job_id: str) -> tuple[TaskFailure, ...] | None:
+        """Read the newest root exceptions. One call."""
+        path = f"/jobs/{_flink_id(flink_job_id)}/exceptions?maxExceptions={FAILURES_READ}"
+
+        def read() -> tuple[TaskFailure, ...] | None:
+            reply = self._call("GET", path, may_be_cut=True)
+            if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_job(self._errors(reply)):
+                return None
+            return self._parse(reply, lambda body: answers.failures(body, is_cut=reply.is_cut))
+
+        return self._reads(read)
+
+    def graph(self, flink_job_id: str) -> tuple[GraphVertex, ...] | None:
+        """Read a job's vertices. One call."""
+        path = f"/jobs/{_flink_id(flink_job_id)}"
+
+        def read() -> tuple[GraphVertex, ...] | None:
+            reply = self._call("GET", path)
+            if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_job(self._errors(reply)):
+                return None
+            return self._parse(reply, answers.graph)
+
+        return self._reads(read)
+
+    def load(self, flink_job_id: str, vertex_id: str) -> Load | None:
+        """Read how a vertex spends its time. One call."""
+        path = f"/jobs/{_flink_id(flink_job_id)}/vertices/{_flink_id(vertex_id)}/backpressure"
+
+        def read() -> Load | None:
+            reply = self._call("GET", path)
+            if reply.status >= HTTPStatus.BAD_REQUEST:
+                texts = self._errors(reply)
+                if answers.says_no_readings(texts) or answers.says_unknown_job(texts):
+                    return None
+            return self._parse(reply, answers.load)
 
         return self._reads(read)
 

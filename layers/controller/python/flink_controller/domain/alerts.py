@@ -24,6 +24,7 @@ class Alert(StrEnum):
     RUN_MISSED = "run-missed"
     SAVEPOINT_FAILED = "savepoint-failed"
     STUCK = "stuck"
+    TASKS_MISSING = "tasks-missing"
 
 
 class Severity(StrEnum):
@@ -101,6 +102,10 @@ GUIDES: Final[Mapping[Alert, Guide]] = {
         first_look="flinkctl describe: the reason says what is waited for, and who can end it.",
         severity=Severity.CRITICAL,
     ),
+    Alert.TASKS_MISSING: Guide(
+        says="not all tasks of a job run, and Flink does not get them to",
+        first_look="TaskManagers and free slots of the cluster; the exception in the message.",
+    ),
 }
 
 
@@ -115,9 +120,8 @@ class Meaning:
 
 
 _NOTHING: Final = Meaning()
-_RUNS_WELL: Final = frozenset(
-    {Alert.JOB_FAILED, Alert.GIVEN_UP, Alert.RESTART_LOOPING, Alert.CHECKPOINT_STALLED, Alert.SAVEPOINT_FAILED}
-)
+_RUNS_WELL: Final = frozenset({Alert.JOB_FAILED, Alert.GIVEN_UP, Alert.SAVEPOINT_FAILED})
+"""What vital signs tell is over when they say so themselves: a proof alone does not end a loop."""
 _NOT_WANTED: Final = Meaning(closes=frozenset(Alert))
 """Nobody needs to look after a job that is not to run."""
 
@@ -128,7 +132,11 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     # Tells of a decision that operators have just taken; an alarm of the fleet counts such jobs.
     "ArtifactDistrusted": _NOTHING,
     "ArtifactRefused": Meaning(opens=Alert.ARTIFACT_REFUSED),
+    "BackpressureEnded": Meaning(closes=frozenset({Alert.BACKPRESSURE})),
+    "BackpressureStarted": Meaning(opens=Alert.BACKPRESSURE),
     "Cancelled": Meaning(closes=frozenset({Alert.SAVEPOINT_FAILED})),
+    "CheckpointRecovered": Meaning(closes=frozenset({Alert.CHECKPOINT_STALLED})),
+    "CheckpointStalled": Meaning(opens=Alert.CHECKPOINT_STALLED),
     # One incident of a cluster is no incident of each of its jobs: an alarm of the fleet tells of the cluster.
     "ClusterReachable": _NOTHING,
     "ClusterRefusesCredentials": _NOTHING,
@@ -139,12 +147,18 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "JobFailed": Meaning(opens=Alert.JOB_FAILED),
     "JobLost": _NOTHING,
     "JobManagerLost": _NOTHING,
+    "JobRestarted": _NOTHING,
     "LeftoverFound": _NOTHING,
     "NoNewerStateKept": _NOTHING,
     "Promoted": _NOTHING,
     "Recovered": Meaning(closes=frozenset({Alert.STUCK})),
+    "RecoveryGivenUp": _NOTHING,
+    # What they could not end was told, and stays open.
+    "RecoveryStarted": _NOTHING,
     "RescaleFailed": _NOTHING,
     "Rescaled": _NOTHING,
+    "RestartLooping": Meaning(opens=Alert.RESTART_LOOPING),
+    "RestartsSettled": Meaning(closes=frozenset({Alert.RESTART_LOOPING})),
     # A person at a keyboard asked for it; what follows is told like any other end.
     "RestoreFailed": _NOTHING,
     "RestoreStarted": _NOTHING,
@@ -171,6 +185,8 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "SubmissionRefused": _NOTHING,
     "Submitted": _NOTHING,
     "SuspendRequested": _NOT_WANTED,
+    "TasksBack": Meaning(closes=frozenset({Alert.TASKS_MISSING})),
+    "TasksMissing": Meaning(opens=Alert.TASKS_MISSING),
     "UpgradeStarted": _NOTHING,
 }
 """Every reason that an event can have."""

@@ -1,14 +1,22 @@
 """The claims that a status makes about its job, recomputed on every pass."""
 
-from flink_controller.domain import acceptance, batch, distrusting, health
+from flink_controller.domain import acceptance, batch, distrusting, health, vitals
 from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.errors import REFUSED_CREDENTIALS
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import FlinkUnreachable
-from flink_controller.domain.plan import Draft, bounded, living, living_of
+from flink_controller.domain.plan import Draft, bounded, is_watched, living, living_of
 from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.spec import Rollback, ValidSpec
-from flink_controller.domain.status import AttemptPhase, Condition, JobType, RunOutcome
+from flink_controller.domain.status import (
+    Attempt,
+    AttemptPhase,
+    CheckpointFigures,
+    Condition,
+    JobType,
+    RunOutcome,
+    SymptomKind,
+)
 
 FAULTS_LIMIT = 2000
 """Characters of the list of faults in SpecValid; the rest is told by `flinkctl validate`."""
@@ -28,6 +36,7 @@ def assess_outcome(draft: Draft) -> None:
         _last_run(draft)
     _job_running(draft)
     _checkpoint_healthy(draft)
+    _backpressured(draft)
     _revision_healthy(draft)
     _stalled(draft)
     _ready(draft)
@@ -137,7 +146,11 @@ def _job_running(draft: Draft) -> None:
     elif draft.status.quarantine is not None:
         _set(draft, "JobRunning", "Unknown", "Quarantine", f"{attempt.flink_job_id} is not listed by the new JobManager")
     elif attempt.settled_at is None:
-        _set(draft, "JobRunning", "False", "TasksPending", f"Flink says {attempt.flink_state}; not all tasks run")
+        known = draft.status.symptom(SymptomKind.TASKS)
+        message = f"Flink says {attempt.flink_state}; not all tasks run" if known is None else known.message
+        _set(draft, "JobRunning", "False", "TasksPending", message)
+    elif (looping := draft.status.symptom(SymptomKind.RESTARTS)) is not None:
+        _set(draft, "JobRunning", "True", "RestartLooping", looping.message)
     else:
         _set(draft, "JobRunning", "True", "Running", f"{attempt.flink_job_id} runs all tasks")
 
@@ -148,10 +161,32 @@ def _checkpoint_healthy(draft: Draft) -> None:
         _set(draft, "CheckpointHealthy", "Unknown", "NotKnown", "checkpoints were not read")
     elif not attempt.is_checkpointed:
         _set(draft, "CheckpointHealthy", "Unknown", "CheckpointsOff", "the job takes no periodic checkpoints")
+    elif (stalled := draft.status.symptom(SymptomKind.CHECKPOINTS)) is not None:
+        _set(draft, "CheckpointHealthy", "False", "CheckpointStalled", stalled.message)
+    elif attempt.has_completed_checkpoint and (figures := _figures(draft, attempt)) is not None:
+        _set(draft, "CheckpointHealthy", "True", "CheckpointCompleted", vitals.told(figures))
     elif attempt.has_completed_checkpoint:
         _set(draft, "CheckpointHealthy", "True", "CheckpointCompleted", "a checkpoint was completed since the start")
     else:
         _set(draft, "CheckpointHealthy", "False", "NoCheckpoint", "no checkpoint was completed since the start")
+
+
+def _figures(draft: Draft, attempt: Attempt) -> CheckpointFigures | None:
+    known = draft.status.checkpointing
+    return known if known is not None and known.of_attempt == attempt.number and known.completed_at is not None else None
+
+
+def _backpressured(draft: Draft) -> None:
+    """Say whether something slows the job down; like Stalled, True is what wants attention."""
+    if draft.status.job_type is JobType.BATCH:
+        return
+    found = draft.status.symptom(SymptomKind.BACKPRESSURE)
+    if found is not None and found.told_at is not None:
+        _set(draft, "Backpressured", "True", "BackpressureStarted", found.message)
+    elif is_watched(draft.status):
+        _set(draft, "Backpressured", "False", "NoBackpressure", "")
+    else:
+        _set(draft, "Backpressured", "Unknown", "NotKnown", "told of jobs that were healthy once")
 
 
 def _revision_healthy(draft: Draft) -> None:
@@ -184,14 +219,6 @@ def _stalled(draft: Draft) -> None:
     waiting = draft.status.waiting
     if draft.status.halted is not None:
         _set(draft, "Stalled", "True", draft.status.halt_reason, draft.status.halted)
-    elif _is_late(draft):
-        _set(
-            draft,
-            "Stalled",
-            "True",
-            "NotHealthy",
-            "not healthy by its deadline, and there is no stable revision to go back to",
-        )
     elif waiting is not None and waiting[0] in {
         "StateUnknown",
         "StateForbidden",
@@ -200,8 +227,17 @@ def _stalled(draft: Draft) -> None:
         "ClusterUnknown",
         "ClusterMalformed",
         "ClockBehind",
+        "RecoveryGivenUp",
     }:
         _set(draft, "Stalled", "True", waiting[0], waiting[1])
+    elif _is_late(draft):
+        _set(
+            draft,
+            "Stalled",
+            "True",
+            "NotHealthy",
+            "not healthy by its deadline, and there is no stable revision to go back to",
+        )
     else:
         _set(draft, "Stalled", "False", "Progressing", "")
 

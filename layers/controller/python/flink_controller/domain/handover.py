@@ -11,7 +11,7 @@ from flink_controller.domain.actions import LoadRevision, Preparation, SearchSta
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.observation import Checkpoints, StorageUnreadable, StoredState, TriggerCompleted
 from flink_controller.domain.plan import Draft, bounded, target_of
-from flink_controller.domain.spec import JobSpec, UpgradeMode
+from flink_controller.domain.spec import JobSpec, Monitoring, UpgradeMode
 from flink_controller.domain.status import (
     Attempt,
     DesiredState,
@@ -236,7 +236,7 @@ def _failed(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     draft.event(reason, cause, warning=True)
     if draft.status.desired_state is not DesiredState.RUNNING:
         return
-    if can_roll_back(draft, attempt, spec):
+    if can_roll_back(draft, attempt, spec) or _must_roll_back(draft, attempt, spec):
         refuse(draft, reason, cause)
         return
     if _is_replaced(draft, attempt):
@@ -256,7 +256,7 @@ def _was_proven(draft: Draft, attempt: Attempt) -> bool:
 
 
 def _count_failure(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
-    failures = draft.status.failures
+    failures = row_of_failures(draft, attempt, spec)
     limit = 5 if spec is None else spec.deployment.on_failure.limit
     if failures.count >= limit and can_roll_back(draft, attempt, spec):
         refuse(draft, "JobFailed", attempt.root_cause or attempt.refusal or "Flink tells no cause")
@@ -267,12 +267,30 @@ def _count_failure(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None
     draft.set(failures=Failures(count=failures.count + 1, last_at=draft.now))
 
 
+def row_of_failures(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> Failures:
+    """Give the failures before this one; an attempt that ran for long enough has ended their row."""
+    monitoring = Monitoring() if spec is None else spec.monitoring
+    lasting = timedelta(seconds=monitoring.restart_window_seconds)
+    if attempt.is_proven and attempt.live_at is not None and draft.now >= attempt.live_at + lasting:
+        return Failures()
+    return draft.status.failures
+
+
+def _must_roll_back(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> bool:
+    """Whether `on_failure` asks for what `rollback.enabled` leaves to the team otherwise."""
+    return spec is not None and spec.deployment.on_failure.action == "rollback" and _has_stable(draft, attempt)
+
+
 def can_roll_back(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> bool:
     """Whether there is a stable revision to go back to from this attempt's, and the spec allows it."""
+    return _has_stable(draft, attempt) and (spec is None or spec.deployment.rollback.enabled)
+
+
+def _has_stable(draft: Draft, attempt: Attempt) -> bool:
     stable, desired = draft.status.stable, draft.status.desired
-    if stable is None or desired is None or attempt.revision != desired.number or attempt.revision == stable.number:
+    if stable is None or desired is None:
         return False
-    return spec is None or spec.deployment.rollback.enabled
+    return attempt.revision == desired.number and attempt.revision != stable.number
 
 
 def refuse(draft: Draft, reason: str, cause: str) -> None:

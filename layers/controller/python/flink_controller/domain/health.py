@@ -6,7 +6,7 @@ from flink_controller.domain import handover
 from flink_controller.domain.actions import TriggerCheckpoint
 from flink_controller.domain.plan import Draft
 from flink_controller.domain.spec import JobSpec, Rollback
-from flink_controller.domain.status import Attempt, AttemptPhase, Failures
+from flink_controller.domain.status import Attempt, AttemptPhase
 
 FIRST_LOOK = timedelta(milliseconds=40)
 TASKS_LOOK = timedelta(seconds=10)
@@ -103,7 +103,7 @@ def _prove(draft: Draft) -> None:
     if refused is not None and target is not None and refused.number == target.number:
         # It healed while the way back was barred.
         draft.set(refused=None)
-    draft.set(stable=target, stable_state=None, failures=Failures())
+    draft.set(stable=target, stable_state=None)
     assert target is not None
     is_back = refused is not None and desired is not None and refused.number == desired.number
     if is_back and before is not None and before.number == target.number:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from flink_controller.domain.plan import living, living_of, running_artifacts, target_of, wants_running
+from flink_controller.domain.plan import is_watched, living, living_of, running_artifacts, target_of, wants_running
 from flink_controller.domain.status import (
     AttemptPhase,
     Condition,
@@ -128,6 +128,13 @@ def _before_first(status: JobStatus) -> Lifecycle:
     return Lifecycle.CREATED
 
 
+def _checkpoint_window(status: JobStatus) -> int | None:
+    attempt, known = status.attempt, status.checkpointing
+    if attempt is not None and attempt.is_checkpointed is False:
+        return 0
+    return None if known is None or attempt is None or known.of_attempt != attempt.number else known.window_s
+
+
 def summarise(status: JobStatus) -> StatusSummary:
     """Give what a sweep compares with the cluster's list."""
     attempt, alive = status.attempt, living(status)
@@ -142,6 +149,11 @@ def summarise(status: JobStatus) -> StatusSummary:
         run_ids=tuple(run.attempt.flink_job_id for run in status.runs.active),
         live_run_ids=tuple(run.attempt.flink_job_id for run in status.runs.active if run.attempt.phase is AttemptPhase.LIVE),
         is_expected_live=alive is not None and alive.phase is AttemptPhase.LIVE and wants_running(status),
+        is_watched=is_watched(status),
+        has_symptom=bool(status.symptoms),
+        live_at=None if alive is None else alive.live_at,
+        modified_ms=None if alive is None else alive.modified_ms,
+        checkpoint_window_s=_checkpoint_window(status),
         is_flagged_unreachable=reachable is not None and reachable.status == "False",
         observed_spec_hash=status.observed_spec_hash,
         artifact_version=(

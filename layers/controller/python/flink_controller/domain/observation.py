@@ -66,6 +66,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class CheckpointProgress:
+    """How far a job's periodic checkpoints have come; savepoints say nothing about that."""
+
+    completed_at: datetime | None = None
+    """Of the newest one that was completed; None: none was."""
+    duration: timedelta | None = None
+    """Of that one, from its trigger to its last acknowledgement."""
+    size_bytes: int | None = None
+    """State that it holds, whole or as an increment."""
+    failed_in_a_row: int = 0
+    """Since then, as far as Flink remembers (ten by default, `web.checkpoints.history`)."""
+    failure: str = ""
+    """Why the last of these failed, in one bounded line."""
+
+
+@dataclass(frozen=True)
 class Checkpoints:
     """What Flink tells about a job's checkpoints."""
 
@@ -78,11 +94,70 @@ class Checkpoints:
     completed_count: int = 0
     failed_count: int = 0
     deletes_on_cancellation: bool = False
+    interval: timedelta | None = None
+    """Between two periodic checkpoints; None: there are none."""
+    timeout: timedelta | None = None
+    """After which one fails; None: not told."""
+    progress: CheckpointProgress = CheckpointProgress()
 
     @property
     def newest(self) -> Checkpoint | None:
         """The state to go on from: the highest id wins."""
         return max(filter(None, (self.completed, self.savepoint)), key=lambda found: found.id, default=None)
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """A failure that made Flink restart a job, or give it up: the root exception."""
+
+    at: datetime
+    """By Flink's clock; no two failures of a job share it."""
+    cause: str
+    """Deepest cause with its message, in one bounded line."""
+    task: str = ""
+    """Where it was thrown; empty when it was outside of the tasks."""
+    frames: tuple[str, ...] = ()
+    """The first lines of its stack, a few."""
+
+
+@dataclass(frozen=True)
+class GraphVertex:
+    """One vertex of a job's graph: operators that run as one chain."""
+
+    id: str
+    name: str
+    inputs: tuple[str, ...] = ()
+    """Vertices that it reads from; none: it is a source."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How the subtasks of a vertex spend their time, by Flink's metrics: shares of a second, 0 to 1."""
+
+    backpressured: float
+    """Of the worst subtask: it had something to emit, and nobody took it."""
+    subtask: int = 0
+    """Number of the worst subtask, from zero."""
+    busy: float = 0.0
+    """Of the busiest subtask."""
+
+
+@dataclass(frozen=True)
+class LoadedVertex:
+    """A vertex and its load."""
+
+    name: str
+    load: Load
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """The way of backpressure through a job: which vertices cannot emit, and who makes them wait."""
+
+    pressed: tuple[LoadedVertex, ...] = ()
+    """From the sources on; none: no source waits, so that nothing slows the job down."""
+    bottleneck: LoadedVertex | None = None
+    """The first vertex behind them that is not pressed itself; None: it was not found."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +325,10 @@ class FlinkSeen:
     """Of attempts of runs, by Flink job id."""
     vertices: tuple[Vertex, ...] | None = None
     """Of the current attempt, while it is being rescaled; None when not asked for or not known."""
+    failures: tuple[TaskFailure, ...] | None = None
+    """Of the current attempt, newest first; None when not asked for or not known."""
+    pressure: Pressure | None = None
+    """Of the current attempt; None when not asked for, or while Flink has no readings."""
 
 
 @dataclass(frozen=True)

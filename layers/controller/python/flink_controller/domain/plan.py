@@ -25,6 +25,7 @@ from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec
 from flink_controller.domain.status import (
     ActiveRun,
     Attempt,
+    AttemptPhase,
     DesiredState,
     Event,
     Incident,
@@ -53,6 +54,8 @@ class Policy:
     submit_timeout: timedelta = timedelta(seconds=120)
     function_timeout: timedelta = timedelta(seconds=60)
     quarantine_margin: timedelta = timedelta(seconds=10)
+    sample_calls: int = 20
+    """Detail calls on a cluster in one tick of the fleet; 0: vital signs are not read at all."""
     revision_history_limit: int = 50
     """Revisions of a job that are kept beside those that are still in use."""
 
@@ -443,6 +446,7 @@ def _shortened(status: JobStatus, length: int) -> JobStatus:
     return status.model_copy(
         update={
             "conditions": tuple(with_cuts(condition, "message") for condition in status.conditions),
+            "symptoms": tuple(with_cuts(symptom, "message") for symptom in status.symptoms),
             "waiting": None if status.waiting is None else (status.waiting[0], cut(status.waiting[1])),
             "halted": cut(status.halted),
             "refused": with_cuts(status.refused, "message"),
@@ -468,6 +472,14 @@ def _shortened(status: JobStatus, length: int) -> JobStatus:
 def living(status: JobStatus) -> Attempt | None:
     """Give the attempt that is not known to be dead."""
     return status.attempt if status.attempt is not None and not status.attempt.is_dead else None
+
+
+def is_watched(status: JobStatus) -> bool:
+    """Whether the vital signs of a job count: it is to run, and its attempt is of a revision that was healthy once."""
+    attempt = living(status)
+    if attempt is None or attempt.phase is not AttemptPhase.LIVE or not wants_running(status):
+        return False
+    return attempt.is_proven or (status.stable is not None and status.stable.number == attempt.revision)
 
 
 def attempts_of(status: JobStatus) -> tuple[Attempt, ...]:

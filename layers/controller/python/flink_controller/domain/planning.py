@@ -19,6 +19,7 @@ from flink_controller.domain import (
     running,
     stuck,
     submitting,
+    vitals,
 )
 from flink_controller.domain.actions import (
     Action,
@@ -64,6 +65,7 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     action = _step(draft)
     if draft.status.job_type is JobType.BATCH:
         batch.settle(draft)
+    vitals.forget_of_the_ended(draft)
     conditions.assess_outcome(draft)
     stuck.tell(draft)
     return draft.finish(action)

@@ -7,11 +7,13 @@ from flink_controller.domain import (
     distrusting,
     health,
     intents,
+    recovering,
     rescaling,
     restoring,
     saving,
     stopping,
     submitting,
+    vitals,
 )
 from flink_controller.domain.actions import (
     Action,
@@ -109,6 +111,10 @@ def _steady(draft: Draft, attempt: Attempt) -> Action | None:
         return stopping.stop(draft, attempt, "rollback")
     attempt = intents.current_attempt(draft)
     restoring.settle(draft, attempt)
+    if vitals.watch(draft, attempt, spec):
+        action = recovering.recover(draft, attempt, spec)
+        if action is not None:
+            return action
     nonce = spec.deployment.savepoint_nonce if spec is not None else None
     if spec is not None and nonce is not None and nonce != draft.status.savepoint_nonce and draft.status.operation is None:
         draft.set(savepoint_nonce=nonce)

@@ -160,13 +160,30 @@ class Rollback(_Part):
 
 
 class OnFailure(_Part):
-    """What to do when Flink has given up on a running job."""
+    """What to do when Flink has given up on a running job, or when one is unhealthy."""
 
     action: Literal["restart", "rollback", "none"] = spec_field(
-        "restart", change=IGNORE, doc="restart from the newest state, rollback, or none."
+        "restart",
+        change=IGNORE,
+        doc="restart from the newest state; rollback to the stable revision, which itself is restarted; or none.",
+    )
+    when: Literal["failed", "unhealthy"] = spec_field(
+        "failed",
+        change=IGNORE,
+        doc=(
+            "failed: once Flink has given up. unhealthy: also while tasks are missing, or no checkpoint is completed for its"
+            " window; the job is then cancelled and restarted from its newest checkpoint."
+        ),
     )
     limit: int = spec_field(
-        5, change=IGNORE, ge=0, le=1000, doc="Restarts until the job was stable again; then it is FAILED."
+        5,
+        change=IGNORE,
+        ge=0,
+        le=1000,
+        doc=(
+            "Restarts in a row; then it is FAILED, or if only unhealthy left to Flink. One that has run for"
+            " monitoring.restart_window_seconds begins a new row."
+        ),
     )
     backoff_seconds: Seconds = spec_field(
         30, change=IGNORE, doc="Wait before the first restart; doubled each time, an hour at most."
@@ -257,6 +274,20 @@ class Monitoring(_Part):
     )
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] | None = spec_field(
         None, change=UPGRADE, doc="Handed to the program as global job parameter log_level; sets no logger."
+    )
+    checkpoint_window_seconds: Seconds | None = spec_field(
+        None,
+        change=IGNORE,
+        doc=(
+            "Without a completed checkpoint for so long, the job is unhealthy; null: checkpoint interval and timeout"
+            " together, at least three intervals."
+        ),
+    )
+    restart_window_seconds: Seconds = spec_field(
+        600, change=IGNORE, doc="Three restarts by Flink within it are a loop; none within it ends that."
+    )
+    backpressure_window_seconds: Seconds = spec_field(
+        300, change=IGNORE, doc="How long backpressure lasts before it is told, and how long it is gone before that is told."
     )
     alert_on_failure: bool = spec_field(
         True, change=IGNORE, doc="Whether a person is told of incidents; the event bus gets every event."
@@ -654,9 +685,11 @@ _STREAMS_ALONE = (
             "rollback.",
             "on_failure.action",
             "on_failure.limit",
+            "on_failure.when",
             "savepoint_nonce",
         )
     ),
+    *(f"monitoring.{name}_window_seconds" for name in ("checkpoint", "restart", "backpressure")),
 )
 """What only a job with state, or without an end, can use."""
 

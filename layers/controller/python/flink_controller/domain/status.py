@@ -409,6 +409,47 @@ class Failures(Value):
     last_at: datetime | None = None
 
 
+class CheckpointFigures(Value):
+    """How checkpointing went when it was last written down: in looks that found something, and otherwise now and then."""
+
+    of_attempt: int
+    interval_s: float
+    timeout_s: float
+    window_s: int
+    """Without a completed checkpoint for so long, it has stalled."""
+    completed_at: datetime | None = None
+    duration_s: float = 0.0
+    size_bytes: int = 0
+    failed_in_a_row: int = 0
+
+
+class SymptomKind(StrEnum):
+    """What can be wrong with a job that was healthy once."""
+
+    CHECKPOINTS = "checkpoints"
+    """None is completed."""
+    RESTARTS = "restarts"
+    """Flink restarts it again and again."""
+    TASKS = "tasks"
+    """Not all of its tasks run."""
+    BACKPRESSURE = "backpressure"
+    """Its sources wait for what is behind them."""
+
+
+class Symptom(Value):
+    """Something that is wrong, or is suspected to be until it has lasted. It outlives attempts, so that it is told once."""
+
+    kind: SymptomKind
+    since: datetime
+    """When it was first seen."""
+    told_at: datetime | None = None
+    """When it had lasted long enough to be told; None: it is only suspected."""
+    good_since: datetime | None = None
+    """Since when it is not seen any more, while that has not lasted long enough either."""
+    message: str = ""
+    """What is wrong, as last seen."""
+
+
 class Condition(Value):
     """One claim about a job, recomputed on every pass."""
 
@@ -505,6 +546,12 @@ class JobStatus(Value):
     """None: none are asked for."""
     failures: Failures = Failures()
     is_completed: bool = False
+    checkpointing: CheckpointFigures | None = None
+    """Of a job that takes periodic checkpoints and was healthy once."""
+    symptoms: tuple[Symptom, ...] = ()
+    """At most one of each kind."""
+    failures_told_until: datetime | None = None
+    """By Flink's clock: the newest root exception that was told."""
     staged_digests: tuple[Sha256, ...] = ()
     """Artifacts that this job has claimed on its cluster."""
     restart_nonce: str | None = None
@@ -532,6 +579,10 @@ class JobStatus(Value):
         """Find a condition by its type."""
         return next((found for found in self.conditions if found.type == type_), None)
 
+    def symptom(self, kind: SymptomKind) -> Symptom | None:
+        """Find a symptom by its kind."""
+        return next((found for found in self.symptoms if found.kind is kind), None)
+
 
 class StatusSummary(Value):
     """The part of a status that a sweep compares with what a cluster lists. Read from an index: it wakes, never decides."""
@@ -547,6 +598,16 @@ class StatusSummary(Value):
     """Those of them that should be listed."""
     is_expected_live: bool = False
     """Whether the attempt should be listed and processing."""
+    is_watched: bool = False
+    """Whether it was healthy once and its vital signs count."""
+    has_symptom: bool = False
+    """Whether something is wrong with it already; its own looks follow that."""
+    live_at: datetime | None = None
+    """Since when its attempt is on Flink."""
+    modified_ms: int | None = None
+    """Flink's stamp of the last change of its attempt, as last seen."""
+    checkpoint_window_s: int | None = None
+    """How long it may go without a completed checkpoint; 0: it takes none; None: not known."""
     is_flagged_unreachable: bool = False
     observed_spec_hash: str | None = None
     artifact_version: str | None = None

@@ -1,6 +1,6 @@
 """Start an attempt, and find out what became of a submit: seen, sent again, or its id burned."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flink_controller.domain import handover, intents, learning, restoring
 from flink_controller.domain.actions import (
@@ -28,12 +28,13 @@ from flink_controller.domain.observation import (
 )
 from flink_controller.domain.plan import Draft, attempts_of, bounded, living, target_of, wants_running
 from flink_controller.domain.program import cluster_fault, is_planned_first, program_of, runs_by_itself
-from flink_controller.domain.spec import JobSpec, Rollback, UpgradeMode, ValidSpec
+from flink_controller.domain.spec import JobSpec, OnFailure, Rollback, UpgradeMode, ValidSpec
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
     DesiredState,
     EndState,
+    Failures,
     JobType,
     RevisionRef,
     StagedJar,
@@ -253,14 +254,14 @@ def _start(draft: Draft) -> Action | None:
         crowding = release_jars(draft, target, draft.status.stable)
         if crowding is not None:
             return crowding
-    failures, view = draft.status.failures, draft.facts.spec
-    if failures.count and failures.last_at is not None:
-        base = view.spec.deployment.on_failure.backoff_seconds if isinstance(view, ValidSpec) else 30
-        due = failures.last_at + min(timedelta(seconds=base) * 2 ** min(failures.count - 1, 12), MAX_BACKOFF)
-        if draft.now < due:
-            cause = draft.status.attempt.root_cause if draft.status.attempt is not None else None
-            draft.wait("BackingOff", f"restart {failures.count} at {due:%H:%M:%S} UTC after: {cause}", due)
-            return None
+    failures, view, last = draft.status.failures, draft.facts.spec, draft.status.attempt
+    due = due_at(failures, view.spec.deployment.on_failure if isinstance(view, ValidSpec) else OnFailure())
+    # Only the restart of what failed is held back; what was stopped on purpose since then goes on at once.
+    has_failed = last is None or last.dead_at is None or (failures.last_at or last.dead_at) >= last.dead_at
+    if due is not None and has_failed and draft.now < due:
+        cause = None if last is None else last.root_cause
+        draft.wait("BackingOff", f"restart {failures.count} at {due:%H:%M:%S} UTC after: {cause}", due)
+        return None
     ready = ready_to_submit(draft, target)
     if not isinstance(ready, bool):
         return ready
@@ -289,6 +290,14 @@ def _start(draft: Draft) -> Action | None:
         draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
     draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
     return submit_of(draft, attempt, spec, cluster, staged)
+
+
+def due_at(failures: Failures, policy: OnFailure) -> datetime | None:
+    """Say when the next restart of a row may be; None: at once."""
+    if failures.count == 0 or failures.last_at is None:
+        return None
+    wait: timedelta = timedelta(seconds=policy.backoff_seconds) * 2 ** min(failures.count - 1, 12)
+    return failures.last_at + min(wait, MAX_BACKOFF)
 
 
 def open_attempt(

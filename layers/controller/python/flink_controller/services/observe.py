@@ -1,10 +1,11 @@
 """One look at the world. Never acts, never judges."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from flink_controller.domain import health
+from flink_controller.domain import health, vitals
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
@@ -26,8 +27,10 @@ from flink_controller.domain.plan import Policy, living_of, running_artifacts, t
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
 from flink_controller.domain.trust import Reaction, RunningDistrust, distrust
+from flink_controller.domain.vitals import Reading
 from flink_controller.ports import FlinkGateway, Ports, Registry
 from flink_controller.services.gate import Gate
+from flink_controller.services.pressure import read_pressure
 
 ALWAYS = "ha"
 """Incarnation of a cluster with high availability: its `web.tmpdir` says nothing about its jobs."""
@@ -207,6 +210,7 @@ def _ask(
         run_applications={run.attempt.flink_job_id: _application(gateway, jobs, run.attempt) for run in status.runs.active},
     )
     seen = _with_details(gateway, seen, status, spec, ports.clock.now())
+    seen = _with_vitals(gateway, seen, status, spec, policy)
     seen = _with_runs(gateway, seen, status)
     return _with_second(gateway, seen, status, spec, ports.clock.now())
 
@@ -267,6 +271,28 @@ def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spe
     elif health.needs_checkpoints(attempt, now, _stabilization(spec)) or _is_stuck(attempt, operation):
         checkpoints = gateway.checkpoints(job.flink_job_id)
     return replace(seen, checkpoints=checkpoints, trigger=trigger, vertices=vertices, root_cause=cause)
+
+
+def _with_vitals(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, policy: Policy) -> FlinkSeen:
+    job = None if status.attempt is None else seen.jobs.get(status.attempt.flink_job_id)
+    if job is None:
+        return seen
+    wanted = vitals.readings(status, spec, job, policy)
+    try:
+        return _with_readings(gateway, seen, job.flink_job_id, wanted)
+    except FlinkUnreachableError:
+        # The list was read: the cluster answers, and nothing that keeps the job on it depends on these.
+        return seen
+
+
+def _with_readings(gateway: FlinkGateway, seen: FlinkSeen, flink_job_id: str, wanted: AbstractSet[Reading]) -> FlinkSeen:
+    if Reading.CHECKPOINTS in wanted and seen.checkpoints is None:
+        seen = replace(seen, checkpoints=gateway.checkpoints(flink_job_id))
+    if Reading.FAILURES in wanted:
+        seen = replace(seen, failures=gateway.failures(flink_job_id))
+    if Reading.PRESSURE in wanted:
+        seen = replace(seen, pressure=read_pressure(gateway, flink_job_id))
+    return seen
 
 
 def _is_stuck(attempt: Attempt, operation: Operation | None) -> bool:

@@ -1,6 +1,6 @@
 """Look over the whole fleet once a minute and wake the jobs that need attention. Changes nothing itself.
 
-Cost: one list of jobs per cluster, one read of the status index and one of the pauses, a fifteenth of the specs and of the
+Cost: one list of jobs per cluster, at most 20 samples of running jobs on each (`services/sample.py`), one read of the status index and one of the pauses, a fifteenth of the specs and of the
 artifacts that they name. A quiet tick writes nothing and wakes nobody.
 """
 
@@ -21,8 +21,9 @@ from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import StatusSummary
-from flink_controller.ports import Ports
+from flink_controller.ports import FlinkGateway, Ports
 from flink_controller.services.gate import closed, failed
+from flink_controller.services.sample import suspects
 
 SWEEP = "the tick of the fleet"
 """Who counts a failure of the overview."""
@@ -66,11 +67,14 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
     unreachable, foreign, open_circuits = [], [], []
     for name in sorted(by_cluster):
-        listed, circuit = _list(ports, name)
+        gateway = _gateway(ports, name)
+        listed, circuit = (None, Circuit()) if gateway is None else _list(ports, name, gateway)
         if not circuit.is_closed:
             open_circuits.append(name)
-        if listed is None:
+        if gateway is None or listed is None:
             unreachable.append(name)
+        else:
+            woken.update(dict.fromkeys(suspects(policy, gateway, by_cluster[name], listed, now)))
         foreign += [
             f"{name}/{found.flink_job_id}" for found in _alive(listed) if found.flink_job_id[:TAG_DIGITS] not in ours
         ]
@@ -96,15 +100,17 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     )
 
 
-def _list(ports: Ports, name: str) -> tuple[dict[str, JobSeen] | None, Circuit]:
-    """List a cluster's jobs (None when it does not answer or is not registered), and give its circuit after that."""
+def _gateway(ports: Ports, name: str) -> FlinkGateway | None:
+    """Give the way to a cluster; None when it is not registered, or wrongly."""
     try:
         cluster = ports.registry.cluster(name)
-        if cluster is None:
-            return None, Circuit()
-        gateway = ports.flink.connect(cluster)
+        return None if cluster is None else ports.flink.connect(cluster)
     except RejectedError:
-        return None, Circuit()
+        return None
+
+
+def _list(ports: Ports, name: str, gateway: FlinkGateway) -> tuple[dict[str, JobSeen] | None, Circuit]:
+    """List a cluster's jobs (None when it does not answer), and give its circuit after that."""
     # Asked whatever its circuit says: once a minute is little, and closes it within a minute of the cluster's return.
     circuit = ports.circuits.read(name).circuit
     try:
@@ -142,7 +148,9 @@ def _disagrees(policy: Policy, known: StatusSummary, alive: dict[str, list[JobSe
     job = None if known.flink_job_id is None else listed.get(known.flink_job_id)
     is_live = job is not None and not job.state.is_terminal
     if known.is_expected_live:
-        return job is None or not job.is_processing
+        # A change that is over by now is one all the same: Flink has restarted the job.
+        is_changed = job is not None and known.is_watched and job.modified_ms != known.modified_ms
+        return job is None or not job.is_processing or is_changed
     return is_live and known.next_look is None
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 INTERVAL: Final = "execution.checkpointing.interval"
+TIMEOUT: Final = "execution.checkpointing.timeout"
 RETENTION: Final = "execution.checkpointing.externalized-checkpoint-retention"
 DIRECTORY: Final = "execution.checkpointing.dir"
 NAME: Final = "pipeline.name"
@@ -65,7 +66,11 @@ class JobBehaviour:
     """Whether the state it is given does not map; `allow_non_restored_state` helps."""
     checkpoint_interval: timedelta | None = None
     """As set in code. None: what the configuration says."""
+    checkpoint_timeout: timedelta | None = None
+    """As set in code. None: what the configuration says, or Flink's default."""
     checkpoints_fail: bool = False
+    slow_for: timedelta | None = None
+    """Since its submit, how long its sink cannot keep up with its source."""
     deletes_checkpoints_on_cancel: bool = False
     """Whether code sets this, against the configuration."""
     savepoint: timedelta = timedelta(milliseconds=100)
@@ -93,6 +98,17 @@ def interval(behaviour: JobBehaviour, configuration: Mapping[str, str], default:
         return behaviour.checkpoint_interval
     text = configuration.get(INTERVAL)
     return default if text is None else (duration(text) or None)
+
+
+def timeout(behaviour: JobBehaviour, configuration: Mapping[str, str]) -> timedelta:
+    """Give how long a checkpoint may take.
+
+    Raises:
+        ValueError: the configured value is no duration.
+    """
+    if behaviour.checkpoint_timeout is not None:
+        return behaviour.checkpoint_timeout
+    return duration(configuration.get(TIMEOUT, "10 min"))
 
 
 def retention(behaviour: JobBehaviour, configuration: Mapping[str, str]) -> Retention:

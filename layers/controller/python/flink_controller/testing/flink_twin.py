@@ -13,7 +13,7 @@ import heapq
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import IO, Final, TypeVar
@@ -27,15 +27,19 @@ from flink_controller.domain.observation import (
     Answer,
     ApplicationSeen,
     Checkpoint,
+    CheckpointProgress,
     Checkpoints,
     ClusterConfig,
     FlinkState,
+    GraphVertex,
     JarSeen,
     JobSeen,
+    Load,
     NoAnswer,
     NotSent,
     RefusalKind,
     Refused,
+    TaskFailure,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -49,6 +53,8 @@ from flink_controller.testing import flink_behaviour
 from flink_controller.testing.flink_behaviour import JobBehaviour, Retention
 from flink_controller.testing.storage_twin import Snapshot, StorageTwin
 
+SNAPSHOT: Final = timedelta(milliseconds=10)
+"""How long a checkpoint is said to take."""
 FIRST_CHECKPOINT: Final = timedelta(milliseconds=20)
 _T = TypeVar("_T")
 RECOVERY: Final = timedelta(milliseconds=500)
@@ -62,6 +68,9 @@ MAX_PARALLELISM: Final = 128
 END_OF_STOP: Final = timedelta(milliseconds=20)
 """From a stop's savepoint being complete to its trigger saying so, and again to the job being FINISHED; a crash, or a
 look, can fall in between."""
+SOURCE, SINK = (GraphVertex(id="50" * 16, name="Source: numbers"), GraphVertex("51" * 16, "sink", inputs=("50" * 16,)))
+"""The graph of every job."""
+FAILURES_KEPT: Final = 16
 _SUSPENDING: Final = "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint Coordinator is suspending."
 
 
@@ -165,6 +174,11 @@ class _Job:
     savepoint: Snapshot | None = None
     completed_count: int = 0
     failed_count: int = 0
+    failed_in_a_row: int = 0
+    checkpoint_timeout: timedelta = timedelta(minutes=10)
+    submitted_at: datetime | None = None
+    failures: list[TaskFailure] = field(default_factory=list)
+    """Newest first."""
     wanted_parallelism: int = 1
     parallelism: int = 1
     restart_limit: int | None = None
@@ -206,6 +220,7 @@ class _Caches:
     statistics: dict[str, tuple[datetime, Checkpoints]] = field(default_factory=dict)
     causes: dict[str, tuple[datetime, str | None]] = field(default_factory=dict)
     parallelisms: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    loads: dict[str, tuple[datetime, dict[str, Load]]] = field(default_factory=dict)
 
 
 class FlinkTwin:
@@ -470,6 +485,36 @@ class FlinkTwin:
             return Checkpoints(is_enabled=False)
         return _without_discarded(self._cached(self._caches.statistics, job, _statistics), self.storage)
 
+    def checkpoint_progress(self, flink_job_id: str) -> CheckpointProgress | None:
+        """Read how far periodic checkpoints have come; it may be as old as `statistics_age`."""
+        self._arrive("checkpoint_progress")
+        job = self._jobs.get(flink_job_id)
+        if job is None or job.behaviour.is_batch:
+            return None
+        return self._cached(self._caches.statistics, job, _statistics).progress
+
+    def failures(self, flink_job_id: str) -> tuple[TaskFailure, ...] | None:
+        """Read what made Flink restart a job."""
+        self._arrive("failures")
+        job = self._jobs.get(flink_job_id)
+        return None if job is None else tuple(job.failures)
+
+    def graph(self, flink_job_id: str) -> tuple[GraphVertex, ...] | None:
+        """Read a job's vertices."""
+        self._arrive("graph")
+        return (SOURCE, SINK) if flink_job_id in self._jobs else None
+
+    def load(self, flink_job_id: str, vertex_id: str) -> Load | None:
+        """Read how a vertex spends its time, as it was when somebody last asked; metrics are fetched afterwards."""
+        self._arrive("load")
+        job = self._jobs.get(flink_job_id)
+        if job is None:
+            return None
+        known = self._caches.loads.get(job.id)
+        if known is None or self._time >= known[0] + self.options.statistics_age:
+            self._caches.loads[job.id] = (self._time, _loads(job, self._time))
+        return None if known is None else known[1].get(vertex_id)
+
     def root_cause(self, flink_job_id: str) -> str | None:
         """Read why a job failed."""
         self._arrive("root_cause")
@@ -631,7 +676,8 @@ class FlinkTwin:
         self._freeze(job)
         job.is_draining = job.holds_slots = job.has_started = False
         job.savepoint = None
-        job.completed_count = job.failed_count = 0
+        job.completed_count = job.failed_count = job.failed_in_a_row = 0
+        job.failures = []
         self._known.add(job.id)
         self._jobs[job.id] = job
         self._enter(job, FlinkState.INITIALIZING)
@@ -740,6 +786,7 @@ class FlinkTwin:
             interval = flink_behaviour.interval(behaviour, settings, self.options.checkpoint_interval)
             retention = flink_behaviour.retention(behaviour, settings)
             restart_limit = flink_behaviour.restart_limit(behaviour, settings, is_checkpointed=interval is not None)
+            timeout = flink_behaviour.timeout(behaviour, settings)
         except ValueError as error:
             return Refused(RefusalKind.PROGRAM, f"java.lang.NumberFormatException: {error}")
         if submit.flink_job_id in self._known:
@@ -752,6 +799,8 @@ class FlinkTwin:
             interval=interval,
             retention=retention,
             restart_limit=restart_limit,
+            checkpoint_timeout=timeout,
+            submitted_at=self._time,
             name=settings.get(flink_behaviour.NAME, "Flink Batch Job" if behaviour.is_batch else "Flink Streaming Job"),
             checkpoint_directory=settings.get(flink_behaviour.DIRECTORY, self.options.checkpoint_root).rstrip("/"),
             changed_at=self._time,
@@ -861,6 +910,7 @@ class FlinkTwin:
         if job.behaviour.checkpoints_fail:
             job.next_checkpoint_id += skipped + 1
             job.failed_count += skipped + 1
+            job.failed_in_a_row += skipped + 1
         else:
             job.next_checkpoint_id += skipped
             job.completed_count += skipped
@@ -886,6 +936,8 @@ class FlinkTwin:
             origin=job.initial.path if job.initial is not None else None,
         )
         self.storage.write(snapshot)
+        if not is_savepoint:
+            job.failed_in_a_row = 0
         job.next_checkpoint_id += 1
         job.completed_count += 1
         return snapshot
@@ -1008,6 +1060,7 @@ class FlinkTwin:
 
     def _fail(self, job: _Job, cause: str) -> None:
         job.failure = cause
+        job.failures = [TaskFailure(self._time, cause), *job.failures][:FAILURES_KEPT]
         if job.state is FlinkState.CANCELLING:
             self._end(job, FlinkState.CANCELED)
         elif job.restart_limit is not None and job.restarts >= job.restart_limit:
@@ -1071,7 +1124,27 @@ def _statistics(job: _Job) -> Checkpoints:
         completed_count=job.completed_count,
         failed_count=job.failed_count,
         deletes_on_cancellation=job.retention is not Retention.RETAIN,
+        interval=job.interval,
+        timeout=None if job.interval is None else job.checkpoint_timeout,
+        progress=CheckpointProgress(
+            completed_at=None if job.completed is None else job.completed.completed_at,
+            duration=None if job.completed is None else SNAPSHOT,
+            size_bytes=None if job.completed is None else job.completed.progress,
+            failed_in_a_row=job.failed_in_a_row,
+            failure="java.lang.IllegalStateException: told to fail its snapshots" if job.failed_in_a_row else "",
+        ),
     )
+
+
+def _loads(job: _Job, now: datetime) -> dict[str, Load]:
+    slow_for, since = job.behaviour.slow_for, job.submitted_at
+    if job.processing_since is None:
+        return {SOURCE.id: Load(0.0), SINK.id: Load(0.0)}
+    is_slow = slow_for is not None and since is not None and now < since + slow_for
+    return {
+        SOURCE.id: Load(0.9 if is_slow else 0.0, busy=0.1),
+        SINK.id: Load(0.0, busy=1.0 if is_slow else 0.1),
+    }
 
 
 def _checkpoint(snapshot: Snapshot | None) -> Checkpoint | None:
@@ -1085,15 +1158,7 @@ def _without_discarded(statistics: Checkpoints, storage: StorageTwin) -> Checkpo
     completed = statistics.completed
     if completed is None or completed.path in storage.snapshots:
         return statistics
-    return Checkpoints(
-        is_enabled=statistics.is_enabled,
-        completed=None,
-        savepoint=statistics.savepoint,
-        restored_from=statistics.restored_from,
-        completed_count=statistics.completed_count,
-        failed_count=statistics.failed_count,
-        deletes_on_cancellation=statistics.deletes_on_cancellation,
-    )
+    return replace(statistics, completed=None)
 
 
 def _not_found(flink_job_id: str) -> str:

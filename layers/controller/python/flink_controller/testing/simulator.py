@@ -189,7 +189,8 @@ class World:
         self.circuits = MemoryCircuits(self.registry)
         self.objects = MemoryArtifactObjects(self.clock.now)
         self.follow_ups = MemoryFollowUps(self.clock.now)
-        self.policy = policy or Policy(controller_id=CONTROLLER, artifact_bucket=BUCKET)
+        # Samples are reads without end: only stories about vital signs pay for them.
+        self.policy = policy or Policy(controller_id=CONTROLLER, artifact_bucket=BUCKET, sample_calls=0)
         burn = b"burn"
         burn_digest = hashlib.sha256(burn).hexdigest()
         self.promises = Promises(CONTROLLER, self.twins, self.storage, self.statuses, self.records, burn_digest)
