@@ -10,7 +10,17 @@ from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
 from flink_controller.ports import Commit
 from flink_controller.services.reconcile import Outcome, reconcile_job
-from flink_controller.telemetry import Metric, count, log_events, make_logger, make_metrics, measured, observed, publish
+from flink_controller.telemetry import (
+    Metric,
+    count,
+    log_events,
+    make_logger,
+    make_metrics,
+    measured,
+    observed,
+    publish,
+    span,
+)
 
 RESERVE = timedelta(seconds=35)
 """No look begins with less time left: a submit may wait 25 s for a job's main() to return."""
@@ -36,7 +46,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             wired.ports.follow_ups.send_now([job_id])
             continue
         try:
-            outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id, told=told)
+            with span(wired.settings, "look", job=job_id) as annotate:
+                outcome = reconcile_job(wired.ports, wired.policy, job_id, owner=context.aws_request_id, told=told)
+                annotate(correlation_id=correlated.get(job_id), outcome=outcome.value)
         except ControllerError as error:
             logger.warning("look failed", extra={"job": job_id, "reason": str(error)})
             count(metrics, Metric.RECONCILIATION_ERRORS)
