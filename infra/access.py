@@ -40,8 +40,10 @@ CIRCUIT_KEYS: Final = ("CIRCUIT#*",)
 """Partition keys of what is recorded of clusters that do not answer."""
 ARTIFACT_KEYS: Final = ("ARTIFACT#*",)
 """Partition keys of the records of artifact versions."""
+JOB_KEYS: Final = ("JOB#*", "JAR#*", "QUOTA#*")
+"""Partition keys of the controller's records of jobs: status and history, staged jars, places of the quota."""
 
-_INDEX_READ: Final = frozenset({"dynamodb:Query"})
+_QUERY: Final = frozenset({"dynamodb:Query"})
 _STREAM_READ: Final = frozenset(
     {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 )
@@ -72,27 +74,37 @@ class Grant:
 def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
     """Spell every kind of access out."""
     storage, messaging = resources.storage, resources.messaging
-    specs, state, artifacts = storage.specs.table_arn, storage.state.table_arn, storage.artifacts.bucket_arn
+    specs, state = storage.specs.table_arn, storage.state.table_arn
     state_buckets = [f"arn:{Aws.PARTITION}:s3:::{bucket}" for bucket in resources.state_buckets]
-    by_kind = Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_KIND)])
+    by_kind = Grant(actions=_QUERY, resources=[_index(storage.state, BY_KIND)])
     return {
         Access.READ_SPECS: [Grant(actions=dynamodb_specs.READ_ACTIONS, resources=[specs])],
         Access.SCAN_SPECS: [Grant(actions=dynamodb_specs.SCAN_ACTIONS, resources=[specs])],
-        Access.READ_STATE: [Grant(actions=dynamodb_statuses.READ_ACTIONS, resources=[state])],
+        Access.READ_JOB_RECORDS: [
+            Grant(
+                actions=dynamodb_statuses.READ_ACTIONS - _QUERY,
+                resources=[state],
+                conditions=_keys("StringLike", *JOB_KEYS),
+            )
+        ],
+        Access.QUERY_JOB_RECORDS: [Grant(actions=_QUERY, resources=[state], conditions=_keys("StringLike", *JOB_KEYS))],
         Access.LIST_JOBS: [by_kind],
         Access.WRITE_JOB_RECORDS: [
             Grant(
                 actions=dynamodb_statuses.WRITE_ACTIONS,
                 resources=[state],
-                conditions=_keys("StringNotLike", *OPERATORS_KEYS, *ARTIFACT_KEYS),
+                conditions=_keys("StringLike", *JOB_KEYS),
             )
         ],
-        Access.READ_ARTIFACT_RECORDS: [
+        Access.READ_ARTIFACT_HEADS: [
             Grant(
-                actions=dynamodb_artifacts.READ_ACTIONS,
+                actions=dynamodb_artifacts.READ_ACTIONS - _QUERY,
                 resources=[state],
                 conditions=_keys("StringLike", *ARTIFACT_KEYS),
             )
+        ],
+        Access.QUERY_ARTIFACT_RECORDS: [
+            Grant(actions=_QUERY, resources=[state], conditions=_keys("StringLike", *ARTIFACT_KEYS))
         ],
         Access.WRITE_ARTIFACT_RECORDS: [
             Grant(
@@ -103,12 +115,12 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         ],
         Access.READ_REGISTRY: [
             Grant(
-                actions=dynamodb_registry.READ_ACTIONS - _INDEX_READ,
+                actions=dynamodb_registry.READ_ACTIONS - _QUERY,
                 resources=[state],
                 conditions=_keys("StringLike", *OPERATORS_KEYS),
             ),
-            by_kind,
         ],
+        Access.LIST_REGISTRY: [by_kind],
         Access.READ_TRUST: [
             Grant(
                 actions=dynamodb_registry.TRUST_ACTIONS,
@@ -130,16 +142,10 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
                 conditions=_keys("StringLike", *CIRCUIT_KEYS),
             )
         ],
-        Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_ARTIFACT)])],
-        Access.FIND_DUE_JOBS: [Grant(actions=_INDEX_READ, resources=[_index(storage.state, BY_DUE)])],
-        Access.READ_ARTIFACTS: [
-            *_on_buckets(s3_artifacts.READ_ACTIONS, artifacts),
-            *(
-                grant
-                for namespace, bucket in storage.of_namespaces.items()
-                for grant in _on_buckets(s3_artifacts.READ_ACTIONS, bucket.bucket_arn, prefix=artifact_prefix(namespace))
-            ),
-        ],
+        Access.FIND_JOBS_BY_ARTIFACT: [Grant(actions=_QUERY, resources=[_index(storage.state, BY_ARTIFACT)])],
+        Access.FIND_DUE_JOBS: [Grant(actions=_QUERY, resources=[_index(storage.state, BY_DUE)])],
+        Access.READ_ARTIFACTS: _on_artifacts(storage, s3_artifacts.READ_ACTIONS - s3_artifacts.VERSION_ACTIONS),
+        Access.READ_ARTIFACT_VERSIONS: _on_artifacts(storage, s3_artifacts.VERSION_ACTIONS | {"s3:ListBucket"}),
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
         Access.COUNT_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.COUNT_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
@@ -165,7 +171,7 @@ class OperatorsPolicy(Construct):
         state = storage.state.table_arn
         granted = (
             Grant(actions=dynamodb_statuses.READ_ACTIONS | dynamodb_registry.PAUSE_ACTIONS, resources=[state]),
-            Grant(actions=_INDEX_READ, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
+            Grant(actions=_QUERY, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
             Grant(
                 # Whoever mends an item by hand updates it.
                 actions=dynamodb_registry.WRITE_ACTIONS | {"dynamodb:UpdateItem"},
@@ -184,6 +190,16 @@ class OperatorsPolicy(Construct):
             statements=[grant.statement() for grant in granted],
         )
         health_url.grant_invoke_url(self.policy)
+
+
+def _on_artifacts(storage: Storage, actions: frozenset[str]) -> list[Grant]:
+    """Grant actions on the artifact bucket and on what namespaces own of theirs."""
+    own = (
+        grant
+        for namespace, bucket in storage.of_namespaces.items()
+        for grant in _on_buckets(actions, bucket.bucket_arn, prefix=artifact_prefix(namespace))
+    )
+    return [*_on_buckets(actions, storage.artifacts.bucket_arn), *own]
 
 
 def _on_buckets(actions: frozenset[str], *bucket_arns: str, prefix: str = "") -> list[Grant]:

@@ -14,18 +14,22 @@ class Access(Enum):
 
     READ_SPECS = "read a spec by its name"
     SCAN_SPECS = "page through all specs"
-    READ_STATE = "read the controller's records"
+    READ_JOB_RECORDS = "read the controller's records of jobs, one by one"
+    QUERY_JOB_RECORDS = "read all records of one job"
     LIST_JOBS = "list the jobs with their summaries"
-    WRITE_JOB_RECORDS = "write the controller's records, except operators' items and artifacts"
-    READ_ARTIFACT_RECORDS = "read the records of artifact versions"
+    WRITE_JOB_RECORDS = "write the controller's records of jobs"
+    READ_ARTIFACT_HEADS = "read what is the newest of an artifact's versions"
+    QUERY_ARTIFACT_RECORDS = "read the records of all versions of an artifact"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
-    READ_REGISTRY = "read what operators registered: clusters, keys, policies, pauses"
+    READ_REGISTRY = "read what operators registered, one by one: clusters, keys, policies, pauses"
+    LIST_REGISTRY = "find what operators registered, by kind"
     READ_TRUST = "read keys and the deny-list, in one call"
     READ_BARRIERS = "read a cluster's circuit and the pauses that concern a job, in one call"
     WRITE_CIRCUITS = "open and close the circuits of clusters"
     FIND_JOBS_BY_ARTIFACT = "find the jobs that name an artifact"
     FIND_DUE_JOBS = "find the jobs whose next look, run or expiry has come"
-    READ_ARTIFACTS = "read uploaded objects, by version"
+    READ_ARTIFACTS = "read uploaded objects"
+    READ_ARTIFACT_VERSIONS = "read uploaded objects, by version"
     READ_SAVED_STATE = "find and read savepoints and checkpoints"
     COUNT_FOLLOW_UPS = "count the wake-ups that wait"
     SEND_FOLLOW_UPS = "wake a job later"
@@ -113,9 +117,11 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         triggers=(ObjectCreated(),),
         access=(
             Access.READ_ARTIFACTS,
+            Access.READ_ARTIFACT_VERSIONS,
             Access.READ_REGISTRY,
+            Access.LIST_REGISTRY,
             Access.READ_TRUST,
-            Access.READ_ARTIFACT_RECORDS,
+            Access.READ_ARTIFACT_HEADS,
             Access.WRITE_ARTIFACT_RECORDS,
             Access.FIND_JOBS_BY_ARTIFACT,
             Access.SEND_FOLLOW_UPS,
@@ -135,12 +141,16 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         ),
         access=(
             Access.READ_SPECS,
-            Access.READ_STATE,
+            Access.READ_JOB_RECORDS,
+            Access.QUERY_JOB_RECORDS,
             Access.WRITE_JOB_RECORDS,
             Access.READ_REGISTRY,
             Access.READ_TRUST,
             Access.READ_BARRIERS,
-            Access.READ_ARTIFACTS,
+            Access.WRITE_CIRCUITS,
+            Access.READ_ARTIFACT_HEADS,
+            Access.QUERY_ARTIFACT_RECORDS,
+            Access.READ_ARTIFACT_VERSIONS,
             Access.READ_SAVED_STATE,
             Access.SEND_FOLLOW_UPS,
         ),
@@ -156,7 +166,9 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.READ_SPECS,
             Access.SCAN_SPECS,
             Access.LIST_JOBS,
+            Access.READ_ARTIFACT_HEADS,
             Access.READ_REGISTRY,
+            Access.LIST_REGISTRY,
             Access.READ_BARRIERS,
             Access.WRITE_CIRCUITS,
             Access.SEND_FOLLOW_UPS,
@@ -173,11 +185,13 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         triggers=(Schedule(rate_minutes=2), ObjectRemoved()),
         access=(
             Access.SCAN_SPECS,
-            Access.READ_STATE,
+            Access.READ_JOB_RECORDS,
             Access.READ_ARTIFACTS,
+            Access.READ_ARTIFACT_VERSIONS,
             Access.READ_REGISTRY,
+            Access.LIST_REGISTRY,
             Access.READ_TRUST,
-            Access.READ_ARTIFACT_RECORDS,
+            Access.READ_ARTIFACT_HEADS,
             Access.WRITE_ARTIFACT_RECORDS,
             Access.FIND_JOBS_BY_ARTIFACT,
             Access.SEND_FOLLOW_UPS,
@@ -212,6 +226,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.READ_SPECS,
             Access.LIST_JOBS,
             Access.READ_REGISTRY,
+            Access.LIST_REGISTRY,
             Access.READ_BARRIERS,
             Access.COUNT_FOLLOW_UPS,
         ),

@@ -33,7 +33,7 @@ def _acknowledge_function(function: ControllerFunction, *, config: DeploymentCon
     policy = function.role.node.find_child("DefaultPolicy")
     if config.tracing:
         _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two write actions know no resource to name.")
-    if Access.READ_ARTIFACTS in function.row.access:
+    if {Access.READ_ARTIFACTS, Access.READ_ARTIFACT_VERSIONS} & set(function.row.access):
         for namespace, bucket in config.namespace_buckets.items():
             _acknowledge(
                 policy,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from moto import mock_aws
@@ -10,6 +11,8 @@ from flink_controller.bootstrap import controller
 from flink_controller.testing.flink_twin import TwinOptions
 from tests.integration.flink_server import FlinkServer, serving
 from tests.integration.installation import Installation
+
+WHOLE_SUITE = pytest.StashKey[bool]()
 
 
 @pytest.fixture
@@ -27,3 +30,21 @@ def flink(installed: Installation) -> Iterator[FlinkServer]:
     with serving(TwinOptions(statistics_age=timedelta(milliseconds=50))) as server:
         installed.add_cluster(server.url)
         yield server
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what judges the whole suite behind it."""
+    here = Path(__file__).parent
+    last = [item for item in items if item.path == here / "test_rights.py"]
+    if last:
+        items[:] = [item for item in items if item not in last] + last
+    chosen = {item.path for item in items if item.path.parent == here}
+    is_narrowed = bool(config.option.keyword or config.option.markexpr) or any("::" in arg for arg in config.args)
+    config.stash[WHOLE_SUITE] = chosen == set(here.glob("test_*.py")) and not is_narrowed
+
+
+@pytest.fixture
+def is_whole_suite(request: pytest.FixtureRequest) -> bool:
+    """Tell whether every test of this folder runs, and ran before this one."""
+    return request.config.stash[WHOLE_SUITE]

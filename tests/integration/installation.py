@@ -27,17 +27,31 @@ from flink_controller.domain.status import JobStatus
 from flink_controller.testing.jars import jar_bytes
 from flink_controller.testing.simulator import DEMO_KEY
 from tests.contract.tables import create_spec_table, create_state_table
+from tests.integration.rights import Rights
 
 EVENTS: Final = Path(__file__).resolve().parents[2] / "events"
 REGION: Final = "eu-west-1"
 BUCKET: Final = "flink-job-controller-dev-artifacts"
 """The bucket that the sample events name."""
+STATE_BUCKET: Final = "example-flink-state"
 SPEC_TABLE: Final = "flink-job-controller-dev-job-specs"
 STATE_TABLE: Final = "flink-job-controller-dev-state"
 CONTROLLER: Final = "integration"
 JAR: Final = "artifacts/etl.jar"
 SESSION: Final = boto3.session.Session("test", "test", region_name=REGION)
 """One for all: a session reads the definitions of each service once."""
+RIGHTS: Final = Rights(
+    {
+        SPEC_TABLE: "Storage/JobSpecs",
+        STATE_TABLE: "Storage/ControllerState",
+        BUCKET: "Storage/Artifacts",
+        STATE_BUCKET: "arn:<AWS::Partition>:s3:::example-flink-state",
+    }
+)
+"""What the functions may do; `invoke` acts under it."""
+HANDLERS: Final = boto3.session.Session()
+"""The session of the handlers' clients, which they make from boto3's default one."""
+RIGHTS.watch(HANDLERS.events)
 
 
 class Context(LambdaContext):
@@ -65,7 +79,8 @@ def sample(path: str) -> Any:
 def invoke(function: str, event: Any, *, remaining: timedelta = timedelta(seconds=60)) -> Any:
     """Call a function's handler as Lambda does: with what survives JSON, and its answer likewise."""
     handler = importlib.import_module(f"functions.{function}.handler").lambda_handler
-    return json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context(remaining, function))))
+    with RIGHTS.of(function):
+        return json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context(remaining, function))))
 
 
 def deliver(path: str) -> Any:
@@ -103,6 +118,8 @@ class Installation:
     """Must be made under `mock_aws`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # moto has just taken the default session away.
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", HANDLERS)
         self.dynamodb = SESSION.client("dynamodb")
         self.s3 = SESSION.client("s3")
         self.sqs = SESSION.client("sqs")
@@ -111,6 +128,7 @@ class Installation:
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.queue_url: str = self.sqs.create_queue(QueueName="flink-job-controller-dev-follow-ups")["QueueUrl"]
+        RIGHTS.know(self.queue_url, "Messaging/FollowUps")
         self.specs = DynamoSpecStore(self.dynamodb, SPEC_TABLE)
         self.statuses = DynamoStatusStore(self.dynamodb, STATE_TABLE)
         self.registry = EditableDynamoRegistry(self.dynamodb, STATE_TABLE)
@@ -126,6 +144,7 @@ class Installation:
                     "controller_id": CONTROLLER,
                     "environment": "local",
                     "debounce_seconds": 0,
+                    "state_buckets": STATE_BUCKET,
                 }
             ),
             "AWS_ACCESS_KEY_ID": "test",

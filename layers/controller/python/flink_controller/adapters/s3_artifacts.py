@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"})
 """`ListBucket` on the bucket: without it S3 answers 403 for a missing object. The others on its objects."""
 
+VERSION_ACTIONS: Final[frozenset[str]] = frozenset({"s3:GetObjectVersion"})
+"""Those of them that `open` and `part` need, which name a version."""
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "KeyTooLongError"})
 _NO_VERSION: Final = _ABSENT | {"NoSuchVersion", "MethodNotAllowed", "405", "InvalidArgument"}
 """A delete marker is a version without bytes, which S3 refuses with 405; an id that is none of its own with 400."""
