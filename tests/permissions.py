@@ -119,8 +119,10 @@ def requests_of(service: str, operation: str, params: Mapping[str, Any], labels:
         case "sqs", _:
             name = "SendMessage" if operation == "SendMessageBatch" else operation
             yield Request(action=f"sqs:{name}", resource=labels[params["QueueUrl"]])
+        case "secretsmanager", _:
+            yield Request(action=f"{service}:{operation}", resource=labels[params["SecretId"]])
         case _:
-            yield Request(action=f"{service}:{operation}", resource="*")
+            raise AssertionError(f"no rule for {service}:{operation}: say here on which resource it acts")
 
 
 def listed(value: Any) -> list[Any]:
