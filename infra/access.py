@@ -22,6 +22,7 @@ from flink_controller.adapters import (
     dynamodb_statuses,
     s3_artifacts,
     s3_state,
+    secrets,
     sqs_follow_ups,
 )
 from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
@@ -56,6 +57,7 @@ class Resources:
     storage: Storage
     messaging: Messaging
     state_buckets: Sequence[str]
+    flink_secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,8 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         Access.READ_ARTIFACT_VERSIONS: _on_artifacts(storage, s3_artifacts.VERSION_ACTIONS | {"s3:ListBucket"}),
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
         Access.COUNT_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.COUNT_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
+        Access.CALL_FLINK: _on_secrets(secrets.READ_ACTIONS, resources.flink_secrets),
+        Access.ROTATE_SECRETS: _on_secrets(secrets.ROTATE_ACTIONS, resources.flink_secrets),
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
     }
 
@@ -211,6 +215,14 @@ def _on_buckets(actions: frozenset[str], *bucket_arns: str, prefix: str = "") ->
         Grant(actions=actions - on_bucket, resources=[f"{arn}/{prefix}*" for arn in bucket_arns]),
         Grant(actions=on_bucket, resources=bucket_arns),
     ]
+
+
+def _on_secrets(actions: frozenset[str], names: Sequence[str]) -> list[Grant]:
+    """Name secrets by their names: Secrets Manager adds six characters of its own to an ARN."""
+    if not names:
+        return []
+    prefix = f"arn:{Aws.PARTITION}:secretsmanager:{Aws.REGION}:{Aws.ACCOUNT_ID}:secret"
+    return [Grant(actions=actions, resources=[f"{prefix}:{name}-??????" for name in names])]
 
 
 def _keys(operator: str, *patterns: str) -> dict[str, dict[str, list[str]]]:

@@ -75,6 +75,13 @@ class DeploymentConfig:
         Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")],
     ] = Field(default_factory=dict)
     """Existing, versioned buckets of namespaces that upload to one of their own, by namespace. All others share the stack's."""
+    flink_secrets: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")], ...] = ()
+    """Names of existing secrets with credentials of clusters, in this account. Listed here because roles are fixed at
+    synth."""
+    rotated_secrets: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")], ...] = ()
+    """Those of `flink_secrets` that Secrets Manager has rotated by the controller: tokens, API keys and passwords."""
+    rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
+    """Between two rotations of a secret."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
@@ -153,6 +160,10 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
             f"function_overrides.{RECONCILER}.timeout_seconds: {timeout} is too short, write {LEAST_RECONCILER_TIMEOUT_S} or"
             " more; the function begins no look with less than 35 s left, and would hand on every wake-up for ever"
         )
+    faults += [
+        f"rotated_secrets: {name} is not among flink_secrets, so no function may read it"
+        for name in sorted(set(config.rotated_secrets) - set(config.flink_secrets))
+    ]
     if config.environment is Environment.PROD and not (config.retain_data and config.deletion_protection):
         faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
     on_host = {config.python_version == HOST, config.architecture == HOST}
@@ -171,7 +182,7 @@ def _parsed(name: str, value: object) -> object:
     """Give an override its type: `-c` makes every value a text, and a list is written with commas."""
     if not isinstance(value, str) or name in _TEXT:
         return value
-    if name == "state_buckets":
+    if name in {"state_buckets", "flink_secrets", "rotated_secrets"}:
         return [part.strip() for part in value.split(",") if part.strip()]
     try:
         return json.loads(value)

@@ -32,6 +32,8 @@ class Access(Enum):
     READ_ARTIFACT_VERSIONS = "read uploaded objects, by version"
     READ_SAVED_STATE = "find and read savepoints and checkpoints"
     COUNT_FOLLOW_UPS = "count the wake-ups that wait"
+    CALL_FLINK = "call the clusters, with credentials from their secrets"
+    ROTATE_SECRETS = "propose versions of clusters' secrets and put them in force"
     SEND_FOLLOW_UPS = "wake a job later"
 
 
@@ -71,11 +73,16 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class SecretRotation:
+    """Secrets Manager, by the four steps of a rotation; it repeats what fails."""
+
+
+@dataclass(frozen=True)
 class SignedURL:
     """An HTTPS address that answers callers with IAM permission and no others."""
 
 
-Trigger = ObjectCreated | ObjectRemoved | SpecStream | FollowUps | Schedule | SignedURL
+Trigger = ObjectCreated | ObjectRemoved | SpecStream | FollowUps | Schedule | SecretRotation | SignedURL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +159,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.QUERY_ARTIFACT_RECORDS,
             Access.READ_ARTIFACT_VERSIONS,
             Access.READ_SAVED_STATE,
+            Access.CALL_FLINK,
             Access.SEND_FOLLOW_UPS,
         ),
         reserved_concurrency=60,
@@ -171,6 +179,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.LIST_REGISTRY,
             Access.READ_BARRIERS,
             Access.WRITE_CIRCUITS,
+            Access.CALL_FLINK,
             Access.SEND_FOLLOW_UPS,
         ),
         reserved_concurrency=2,
@@ -215,6 +224,15 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         triggers=(Schedule(rate_minutes=1),),
         access=(Access.FIND_DUE_JOBS, Access.SEND_FOLLOW_UPS),
         reserved_concurrency=2,
+    ),
+    FunctionSpec(
+        name="rotate_credentials",
+        summary="Replace the credential of a cluster, step by step, while both the old and the new one are accepted.",
+        timeout_s=30,
+        memory_mb=512,
+        triggers=(SecretRotation(),),
+        access=(Access.READ_REGISTRY, Access.CALL_FLINK, Access.ROTATE_SECRETS),
+        reserved_concurrency=1,
     ),
     FunctionSpec(
         name="health",

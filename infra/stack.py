@@ -43,7 +43,14 @@ class FlinkJobControllerStack(cdk.Stack):
             )
             for row in FUNCTIONS
         }
-        granted = grants(Resources(storage=self.storage, messaging=self.messaging, state_buckets=config.state_buckets))
+        granted = grants(
+            Resources(
+                storage=self.storage,
+                messaging=self.messaging,
+                state_buckets=config.state_buckets,
+                flink_secrets=config.flink_secrets,
+            )
+        )
         self.triggers = Triggers(self, "Triggers", config=config, storage=self.storage, messaging=self.messaging)
         for function in self.functions.values():
             for access in function.row.access:

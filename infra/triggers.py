@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -11,13 +11,14 @@ from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
+from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from flink_controller.domain.names import artifact_prefix
 from infra.access import stream_grant
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
-from infra.functions import FollowUps, ObjectCreated, ObjectRemoved, Schedule, SignedURL, SpecStream
+from infra.functions import FollowUps, ObjectCreated, ObjectRemoved, Schedule, SecretRotation, SignedURL, SpecStream
 from infra.messaging import Messaging
 from infra.storage import Storage
 
@@ -52,6 +53,8 @@ class Triggers(Construct):
                     self._on_follow_up(target, trigger)
                 case Schedule():
                     self._on_tick(target, trigger)
+                case SecretRotation():
+                    self._on_rotation(target)
                 case SignedURL():
                     self.urls[target.row.name] = target.function.add_function_url(
                         auth_type=lambda_.FunctionUrlAuthType.AWS_IAM
@@ -100,6 +103,30 @@ class Triggers(Construct):
             report_batch_item_failures=True,
         )
         _after_permissions(mapping, target.role)
+
+    def _on_rotation(self, target: ControllerFunction) -> None:
+        permission = lambda_.CfnPermission(
+            target,
+            "Rotation",
+            action="lambda:InvokeFunction",
+            function_name=target.function.function_arn,
+            principal="secretsmanager.amazonaws.com",
+            source_account=Aws.ACCOUNT_ID,
+        )
+        # The emulator knows no schedules of rotations; locally the function is invoked with its events.
+        for name in () if self._config.is_local else self._config.rotated_secrets:
+            schedule = secretsmanager.CfnRotationSchedule(
+                target,
+                f"Rotation-{name}",
+                secret_id=name,
+                rotation_lambda_arn=target.function.function_arn,
+                rotate_immediately_on_update=False,
+                rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(
+                    automatically_after_days=self._config.rotation_days
+                ),
+            )
+            # Secrets Manager tries the function when the schedule is made.
+            schedule.add_dependency(permission)
 
     def _on_tick(self, target: ControllerFunction, trigger: Schedule) -> None:
         period = Duration.minutes(trigger.rate_minutes)

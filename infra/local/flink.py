@@ -137,6 +137,11 @@ class FlinkCluster:
         Raises:
             LocalStackError: a port is taken, or the process ended or did not answer in time.
         """
+        self.begin_jobmanager()
+        self._await(self._jobmanager(), lambda: self.overview() is not None, "answer REST calls")
+
+    def begin_jobmanager(self) -> None:
+        """Do the same and return at once: for a REST interface that answers only whom it trusts."""
         self._write_configuration()
         if self.config.zookeeper_port is not None:
             self._start_zookeeper(self.config.zookeeper_port)
@@ -146,7 +151,6 @@ class FlinkCluster:
             check_port(self.config.effective_rpc_port, "Flink's JobManager", "FLINK_REST_PORT")
             heap = (f"-Xmx{self.config.jobmanager_heap_mb}m", "-XX:MaxMetaspaceSize=512m")
             self._launch(process, heap, JOBMANAGER_CLASS, ())
-        self._await(process, lambda: self.overview() is not None, "answer REST calls")
 
     def kill_jobmanager(self) -> None:
         """End the JobManager as a crash would; TaskManagers and ZooKeeper live on."""

@@ -32,6 +32,20 @@ JAVA_MINIMUM: Final = 17
 NODE_MINIMUM: Final = 20
 INSTALL_TIMEOUT_SECONDS: Final = 1800
 PLUGIN_TIMEOUT_SECONDS: Final = 300
+GATEWAY_PACKAGES: Final = (
+    *(
+        "nginx-light",
+        "apache2-bin",
+        "libapache2-mod-auth-gssapi",
+        "krb5-kdc",
+        "krb5-admin-server",
+        "krb5-user",
+        "libkrb5-dev",
+    ),
+)
+"""What stands before Flink in tests: token and password by nginx, SPNEGO by Apache, and a KDC. 7 MB from Debian."""
+GSSAPI: Final = "requests-gssapi==1.4.0"
+"""What the optional Kerberos layer brings; layers/kerberos/build.sh builds it for Lambda."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +184,59 @@ class Toolchain:
                 self._run((npm, *arguments), f"aws-cdk {CDK_VERSION} cannot be installed into {root}")
         return (node, str(root / "node_modules" / "aws-cdk" / "bin" / "cdk"))
 
+    def gateways(self) -> Path:
+        """Return the root of a file tree with the programs of `GATEWAY_PACKAGES`, unpacked and not installed.
+
+        Raises:
+            LocalStackError: this is no Debian, or its archive cannot be reached. No right to install is needed.
+        """
+        root = self._cache / "gateways"
+        apt, unpack = self._which("apt-get"), self._which("dpkg-deb")
+        if apt is None or unpack is None:
+            raise LocalStackError("nginx, Apache and a KDC come as Debian packages; there is no apt-get here.")
+        with self._installing(root, "download nginx, Apache and a KDC (7 MB)") as is_missing:
+            if is_missing:
+                state = root / "apt"
+                for folder in ("lists/partial", "archives/partial"):
+                    (state / folder).mkdir(parents=True)
+                options = {
+                    "Dir::State": state,
+                    "Dir::State::status": "/var/lib/dpkg/status",
+                    "Dir::Cache": state,
+                    "Debug::NoLocking": "1",
+                    "APT::Sandbox::User": "",
+                }
+                command = (apt, "-qq", *(f"-o{name}={value}" for name, value in options.items()))
+                self._run((*command, "update"), "The list of Debian's packages cannot be read")
+                wanted = ("install", "--yes", "--no-install-recommends", "--reinstall", "--download-only")
+                self._run((*command, *wanted, *GATEWAY_PACKAGES), "Debian packages cannot be downloaded")
+                for package in sorted((state / "archives").glob("*.deb")):
+                    self._run((unpack, "--extract", str(package), str(root)), f"{package.name} cannot be unpacked")
+                shutil.rmtree(state)
+        return root
+
+    def gssapi(self) -> Path:
+        """Return a folder with the Python packages of Kerberos, built against the libraries of `gateways`.
+
+        Raises:
+            LocalStackError: they cannot be built: no Debian, or no compiler.
+        """
+        usr = self.gateways() / "usr"
+        (library,) = (usr / "lib").glob("*-linux-gnu")
+        root = self._cache / f"gssapi-py{sys.version_info.major}.{sys.version_info.minor}"
+        with self._installing(root, "build the Kerberos packages (about a minute)") as is_missing:
+            if is_missing:
+                search = {
+                    "PATH": f"{usr / 'bin'}:{self._environ.get('PATH', '')}",
+                    "GSSAPI_COMPILER_ARGS": f"-DHAS_GSSAPI_EXT_H -O1 -w -I{usr / 'include/mit-krb5'} -I{usr / 'include'}",
+                    "GSSAPI_LINKER_ARGS": f"-L{library / 'mit-krb5'} -L{library} -lgssapi_krb5",
+                    "GSSAPI_MAIN_LIB": str(library / "libgssapi_krb5.so.2"),
+                    "GSSAPI_MECHS": "krb5",
+                }
+                pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+                self._run((*pip, "--target", str(root), GSSAPI), "The Kerberos packages cannot be built", search)
+        return root
+
     def _python_environment(self, root: Path, *arguments: str) -> None:
         # Its own interpreter must be the checkout's: functions and their dependency layer are built for it.
         base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -241,18 +308,20 @@ class Toolchain:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _run(self, command: Sequence[str], complaint: str) -> None:
+    def _run(self, command: Sequence[str], complaint: str, environ: Mapping[str, str] | None = None) -> None:
         try:
-            result = self._capture(command, INSTALL_TIMEOUT_SECONDS)
+            result = self._capture(command, INSTALL_TIMEOUT_SECONDS, environ)
         except subprocess.TimeoutExpired as error:
             raise LocalStackError(f"{complaint}: no end after {INSTALL_TIMEOUT_SECONDS} s; check the network.") from error
         if result.returncode != 0:
             raise LocalStackError(f"{complaint}; `{' '.join(command)}` says: {_last_words(result.stdout)}")
 
-    def _capture(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+    def _capture(
+        self, command: Sequence[str], timeout_seconds: float, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # fixed programs, no shell
             command,
-            env=self._environ,
+            env={**self._environ, **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -7,9 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import boto3
 import pytest
 
 from flink_controller.domain.artifact import Verdict
+from flink_controller.domain.cluster import Auth
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind
@@ -590,3 +592,33 @@ def whole_state(installed: Installation) -> list[Any]:
     """Read the state table whole."""
     items: list[Any] = installed.dynamodb.scan(TableName=STATE_TABLE)["Items"]
     return sorted(items, key=str)
+
+
+# rotate_credentials
+
+
+@event("rotate_credentials/create.json")
+@event("rotate_credentials/set.json")
+@event("rotate_credentials/test.json")
+@event("rotate_credentials/finish.json")
+def test_a_proposed_credential_is_tried_on_the_cluster_and_put_in_force(
+    installed: Installation, flink: FlinkServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = boto3.client("secretsmanager")
+    arn = secrets.create_secret(Name="flink-default", SecretString=json.dumps({"token": "0ld"}))["ARN"]
+    token = sample("rotate_credentials/create.json")["ClientRequestToken"]
+    proposed = json.dumps({"current": {"token": "n3w"}, "previous": {"token": "0ld"}})
+    secrets.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString=proposed, VersionStages=["AWSPENDING"])
+    known = installed.registry.cluster("default")
+    assert known is not None
+    installed.registry.put_cluster(known.model_copy(update={"auth": Auth.BEARER, "secret": arn}))
+
+    done = [
+        invoke("rotate_credentials", {**sample(f"rotate_credentials/{step}.json"), "SecretId": arn})["done"]
+        for step in ("create", "set", "test", "finish", "finish")
+    ]
+
+    assert (done[0], done[2:]) == ("proposed already", ["accepted by default", "in force", "in force already"])
+    assert secrets.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")["SecretString"] == proposed
+    assert "GET /jobmanager/config" in flink.requests
+    assert "n3w" not in caplog.text

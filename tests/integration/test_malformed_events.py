@@ -1,5 +1,6 @@
 """What is no event of ours is dropped: a handler that raised would have Lambda send the same again and again."""
 
+import contextlib
 import copy
 import json
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flink_controller.domain.errors import ControllerError
 from infra.functions import FUNCTIONS, RECONCILER
 from tests.integration.installation import EVENTS, Installation, deliver, invoke, sample
 
@@ -122,6 +124,11 @@ def follow_up(body: str) -> Any:
 
 def answers_well(function: str, event: Any) -> bool:
     """Tell whether a handler's answer is one that its source understands, with nothing to send again."""
+    if function == "rotate_credentials":
+        # A step that fails is raised: that is how Secrets Manager learns of it.
+        with contextlib.suppress(ControllerError):
+            return set(invoke(function, event)) == {"refused"}
+        return True
     answer = invoke(function, event)
     match function:
         case "admit_artifact":

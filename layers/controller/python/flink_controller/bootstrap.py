@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -25,6 +26,7 @@ from flink_controller.adapters.state_storage import StateStorageByScheme
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.plan import Policy
 from flink_controller.ports import BurnJar, Ports
+from flink_controller.services.rotate_credentials import Rotation
 from flink_controller.settings import Settings
 
 LOCAL = "local"
@@ -76,6 +78,22 @@ def policy_of(settings: Settings) -> Policy:
         submit_timeout=timedelta(seconds=settings.submit_timeout_seconds),
         function_timeout=timedelta(seconds=settings.function_timeout_seconds),
         revision_history_limit=settings.revision_history_limit,
+    )
+
+
+def rotation() -> Rotation:
+    """Wire what the rotation of credentials works with. Makes no call.
+
+    Raises:
+        SettingsError: a variable is missing or malformed.
+    """
+    settings, aws = Settings.from_env(os.environ), AWSClients()
+    return Rotation(
+        secrets=SecretsManager(lambda: aws.secrets),
+        registry=DynamoRegistry(lambda: aws.dynamodb, settings.controller_state_table_name),
+        connections=lambda given: FlinkRestConnections(secrets=given, is_local=settings.environment == LOCAL),
+        # 256 bits, in characters that every header takes.
+        fresh=lambda: secrets.token_urlsafe(32),
     )
 
 

@@ -500,6 +500,29 @@ class Secrets(Protocol):
         """
 
 
+class RotatedSecrets(Protocol):
+    """Secrets whose versions are proposed and put in force. Never cached."""
+
+    def stages(self, arn: str) -> Mapping[str, frozenset[str]]:
+        """Give the stages of every version that has one, by the version's token."""
+
+    def current(self, arn: str) -> str:
+        """Read the version in force."""
+
+    def pending(self, arn: str, token: str) -> str | None:
+        """Read a proposed version, or None when it has no value yet or is not proposed any more."""
+
+    def propose(self, arn: str, token: str, text: str) -> None:
+        """Write a version that is not in force yet. A token that has a value keeps it."""
+
+    def put_in_force(self, arn: str, token: str, *, instead_of: str | None) -> None:
+        """Put a version in force. Harmless twice.
+
+        Raises:
+            ControllerError: another one than `instead_of` is in force.
+        """
+
+
 class FlinkConnections(Protocol):
     """The way to a cluster."""
 

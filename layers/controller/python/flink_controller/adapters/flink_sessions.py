@@ -8,6 +8,7 @@ import base64
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -53,7 +54,6 @@ _REFUSED_CERTIFICATE: Final = (
     "UNSUPPORTED_CERTIFICATE",
     "ALERT_UNKNOWN_CA",
     "ACCESS_DENIED",
-    "HANDSHAKE_FAILURE",
 )
 """In the names of the alerts by which a server refuses a client's certificate."""
 
@@ -75,6 +75,10 @@ def address_fault(address: str, *, is_local: bool) -> str | None:
     if any(found.version == network.version and found in network for network in _NEVER):
         return f"{found} is where AWS keeps credentials, or nobody's; it is no Flink cluster"
     return None
+
+
+TICKET_S: Final = 300.0
+"""How long a session with a ticket is used; the next one fetches another, long before the first has run out."""
 
 
 class ClusterSession:
@@ -101,6 +105,7 @@ class ClusterSession:
         self._secrets = secrets
         self._is_local = is_local
         self._open: tuple[Credential | None, requests.Session] | None = None
+        self._made_at = 0.0
 
     def close(self) -> None:
         """Give the connections back."""
@@ -126,7 +131,7 @@ class ClusterSession:
             except requests.ConnectionError as error:
                 if not _is_refused_certificate(error):
                     raise
-                said = said or one_line(f"it refuses the certificate: {error}")
+                said = said or "it refuses the client certificate"
             else:
                 if response.status_code not in REFUSALS:
                     with response:
@@ -167,7 +172,8 @@ class ClusterSession:
             ) from error
 
     def _session(self, credential: Credential | None) -> requests.Session:
-        if self._open is not None and self._open[0] == credential:
+        is_old = self._cluster.auth is Auth.KERBEROS and time.monotonic() - self._made_at > TICKET_S
+        if self._open is not None and self._open[0] == credential and not is_old:
             return self._open[1]
         self.close()
         try:
@@ -175,11 +181,11 @@ class ClusterSession:
         except (ssl.SSLError, ValueError, OSError) as error:
             raise FlinkUnreachableError(
                 f"{self._cluster.url} was not asked: the credentials in secret {self._cluster.secret} cannot be used"
-                f" ({type(error).__name__})",
+                f" ({type(error).__name__ if self._cluster.auth is Auth.MTLS else one_line(str(error))})",
                 Delivery.NOT_SENT,
                 reason=REFUSED_CREDENTIALS,
             ) from None
-        self._open = (credential, session)
+        self._open, self._made_at = (credential, session), time.monotonic()
         return session
 
     def _made(self, credential: Credential | None) -> requests.Session:
@@ -270,13 +276,14 @@ def _kerberos(cluster: Cluster, credential: Credential) -> AuthBase:
     with tempfile.NamedTemporaryFile() as keytab:
         keytab.write(base64.b64decode(credential["keytab"]))
         keytab.flush()
-        name = gssapi.Name(cluster.kerberos_principal, gssapi.NameType.kerberos_principal)
-        ccache = f"MEMORY:{cluster.name}"
-        acquired = gssapi.Credentials(
-            name=name, usage="initiate", store={"client_keytab": f"FILE:{keytab.name}", "ccache": ccache}
-        )
-        # The tickets are fetched here, while the keytab is there.
-        _ = acquired.lifetime
+        store = {"client_keytab": f"FILE:{keytab.name}", "ccache": f"MEMORY:{cluster.name} {cluster.kerberos_principal}"}
+        try:
+            name = gssapi.Name(cluster.kerberos_principal, gssapi.NameType.kerberos_principal)
+            acquired = gssapi.Credentials(name=name, usage="initiate", store=store)
+            # The ticket is fetched here, while the keytab is there.
+            _ = acquired.lifetime
+        except gssapi.exceptions.GSSError as error:
+            raise ValueError(one_line(str(error))) from None
     authentication: AuthBase = HTTPSPNEGOAuth(creds=acquired, mutual_authentication=REQUIRED, opportunistic_auth=True)
     return authentication
 

@@ -1,0 +1,1 @@
+"""Replaces the credentials of clusters."""
