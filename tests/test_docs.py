@@ -15,7 +15,7 @@ from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import field_paths
 from flink_controller.domain.sql_script import ALLOWED, DENIED, DENIED_SETTINGS
 from flink_controller.settings import Settings, variable
-from flink_controller.telemetry import Metric
+from flink_controller.telemetry import Deployment, Metric
 from infra import docs
 from infra.functions import FUNCTIONS
 from tests.reasons import event_reasons, status_reasons
@@ -147,6 +147,18 @@ def test_every_alarm_has_its_heading() -> None:
     assert guides <= anchors(ROOT / "docs/operations.md")
     headings = set(re.findall(r"^### ([a-z-]+)$", page("docs/operations.md"), re.MULTILINE))
     assert headings == guides
+
+
+def test_success_is_watched_by_what_exists() -> None:
+    rows_ = [line.split("|")[2] for line in page("docs/success.md").splitlines() if line.startswith("| ")][2:]
+    named = {name for row in rows_ for name in re.findall(r"`([^`]+)`", row)}
+    alarms = set(re.findall(r'^ +"([a-z-]+)",$', page("infra/alarms.py"), re.MULTILINE))
+    alarms |= {f"deployments-{status.value.replace('_', '-')}" for status in Deployment}
+    alarms |= {f"{row.name}-{aspect}" for row in FUNCTIONS for aspect in ("duration", "heartbeat", "iterator-age")}
+    others = {"/health/ready", "main()", "numRecordsOutPerSecond", "Errors", "Invocations", *Deployment}
+
+    assert len(rows_) == 12
+    assert named <= {metric.value[0] for metric in Metric} | alarms | event_reasons() | status_reasons() | others
 
 
 def test_every_function_is_documented() -> None:
