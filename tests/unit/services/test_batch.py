@@ -429,6 +429,49 @@ def test_a_run_cancelled_by_somebody_else_is_told_and_not_repeated() -> None:
     assert (bench.outcomes(), bench.reasons()) == ([RunOutcome.CANCELLED], ["CancelledOutside"])
 
 
+def test_a_job_whose_only_run_was_cancelled_by_somebody_else_has_failed() -> None:
+    bench = BatchBench()
+    bench.schedule(FOREVER, cron=None)
+    bench.run(30 * SECOND)
+
+    bench.flink.cancel(bench.status.runs.active[0].attempt.flink_job_id)
+    bench.minutes(2)
+
+    assert lifecycle(bench.status) is Lifecycle.FAILED
+    assert bench.status.halt_reason == "RunFailed"
+    assert "CancelledOutside" in (bench.status.halted or "")
+
+
+def test_a_scheduled_run_that_somebody_cancels_is_no_failure_in_a_row() -> None:
+    bench = BatchBench()
+    bench.schedule(FOREVER, suspend_after_failures=1)
+    bench.minutes(2)
+
+    bench.flink.cancel(bench.status.runs.active[0].attempt.flink_job_id)
+    bench.minutes(2)
+
+    assert bench.outcomes()[0] is RunOutcome.CANCELLED
+    assert lifecycle(bench.status) is Lifecycle.STABLE
+
+
+def test_an_only_run_whose_time_is_over_between_two_attempts_has_expired_and_the_job_has_failed() -> None:
+    bench = BatchBench()
+    bench.upload(behaviour=FAILING)
+    bench.put(
+        job_type="batch",
+        deployment={"on_failure": {"backoff_seconds": 300}},
+        batch_config={"ttl_seconds": 60, "backoff_limit": 1},
+    )
+    bench.look()
+
+    bench.minutes(4)
+
+    assert bench.outcomes() == [RunOutcome.EXPIRED]
+    assert starts(bench) == 1
+    assert lifecycle(bench.status) is Lifecycle.FAILED
+    assert "told to fail" in (bench.status.halted or "")
+
+
 def test_an_active_run_keeps_its_revision() -> None:
     bench = BatchBench()
     bench.schedule(LONG, cron="0 * * * *", run_now={"nonce": "1", "args": ["--mine"]})

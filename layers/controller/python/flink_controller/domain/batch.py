@@ -490,7 +490,7 @@ def _missing_args(draft: Draft, run: ActiveRun) -> LoadRun | None:
 def _retry(draft: Draft, run: ActiveRun, cluster: Cluster) -> Action | None:
     """Start the next attempt of a run whose last one failed, when its time has come."""
     if run.ending is not None:
-        _end(draft, run, run.ending, run.ending_reason)
+        # Asked to end between two attempts: the next look concludes that.
         draft.look(draft.now)
         return None
     if run.retry_at is not None and draft.now < run.retry_at:
@@ -516,7 +516,8 @@ def _retry(draft: Draft, run: ActiveRun, cluster: Cluster) -> Action | None:
 def _conclude(draft: Draft, run: ActiveRun, spec: JobSpec | None) -> None:
     """Draw the conclusions of an attempt that is known to be dead: the run's end, or another attempt."""
     attempt = run.attempt
-    if not attempt.is_dead or run.retry_at is not None:
+    is_retried = run.retry_at is not None and run.ending is None
+    if not attempt.is_dead or is_retried:
         return
     if attempt.end is EndState.FINISHED:
         _end(draft, run, RunOutcome.SUCCEEDED, "Finished")
@@ -572,13 +573,15 @@ def _end(draft: Draft, run: ActiveRun, outcome: RunOutcome, reason: str, message
 
 
 def _count(draft: Draft, spec: JobSpec | None) -> None:
-    """Stop a job that fails again and again, or whose only run failed."""
+    """Stop a job that fails again and again, or whose only run did not succeed."""
     last, failed = draft.status.runs.last, draft.status.runs.failed_in_a_row
-    if spec is None or last is None or failed == 0 or draft.status.halted is not None or draft.run is not None:
+    if spec is None or last is None or draft.status.halted is not None or draft.run is not None:
         return
     limit = spec.batch_config.suspend_after_failures
     if spec.batch_config.cron is None:
-        handover.halt(draft, "RunFailed", f"{last.outcome}: {last.reason}: {last.message}")
+        # A run that was replaced or deleted ended by the team's own wish.
+        if last.outcome is not RunOutcome.SUCCEEDED and last.reason not in {"Replaced", "Deleted"}:
+            handover.halt(draft, "RunFailed", f"{last.outcome}: {last.reason}: {last.message}".removesuffix(": "))
     elif limit is not None and failed >= limit:
         handover.halt(
             draft, "TooManyFailures", f"{failed} runs in a row did not succeed; the last: {last.reason}: {last.message}"
