@@ -38,6 +38,10 @@ NOTES: Final[Mapping[str, str]] = {
     " writes both.",
     "stream_config.savepoint_trigger_interval": "At least 1000. Each job at instants of its own, so that a fleet is spread over the"
     " interval; only while it runs and is proven.",
+    "deployment.savepoint_disposal.nonce": "Refused, with an event, while the savepoint is needed. `flinkctl savepoint delete` writes"
+    " both.",
+    "stream_config.savepoint_retention.count": "Of periodic ones; of those that somebody asked for too, where the spec writes"
+    " `savepoint_retention`. Never what is needed still.",
     "deployment.savepoint_nonce": "`flinkctl savepoint` writes it.",
     "security.artifact_verification": "`false` is refused.",
 }

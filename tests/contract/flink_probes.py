@@ -148,6 +148,25 @@ def a_savepoint_asked_for_twice_is_taken_once(probe: Probe) -> None:
     assert probe.is_processing(job)
 
 
+@probe("F22")
+def a_savepoint_is_disposed_of_once_and_asked_for_twice_without_harm(probe: Probe) -> None:
+    job, trigger, directory = probe.start(), probe.new_trigger(), probe.world.directory()
+    probe.flink.savepoint(job, trigger_id=trigger, target_directory=directory)
+    probe.wait(lambda: isinstance(probe.flink.trigger(job, trigger), TriggerCompleted))
+    status = probe.flink.trigger(job, trigger)
+    assert isinstance(status, TriggerCompleted)
+    assert probe.world.storage.holds(status.path) is True
+
+    answers = [probe.flink.dispose(status.path)]
+    probe.wait(lambda: probe.world.storage.holds(status.path) is False)
+    answers.append(probe.flink.dispose(status.path))
+    answers.append(probe.flink.dispose(MISSING))
+
+    assert answers == [Accepted()] * 3
+    assert probe.world.savepoints_under(directory) == 0
+    assert probe.is_processing(job)
+
+
 @probe("F10")
 def a_stop_under_a_savepoints_trigger_does_nothing(probe: Probe) -> None:
     job, trigger, directory = probe.start(), probe.new_trigger(), probe.world.directory()

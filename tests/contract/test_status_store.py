@@ -349,3 +349,26 @@ def test_records_of_savepoints_are_read_back_oldest_first(world: World) -> None:
 
     assert world.statuses.savepoints("job") == sorted(made, key=lambda found: found.number)
     assert world.statuses.savepoints("another") == []
+
+
+def test_records_of_savepoints_that_are_gone_are_deleted(world: World) -> None:
+    made = tuple(
+        SavepointRecord(number=number, path=f"s3://state/{number}", kind=SavepointKind.PERIODIC, completed_at=after(number))
+        for number in (1, 2)
+    )
+    first = world.statuses.commit(held(world.statuses), Commit(status(), savepoints=made), release=False)
+
+    world.statuses.commit(first, Commit(status(), disposed=(1,)), release=True)
+
+    assert [found.number for found in world.statuses.savepoints("job")] == [2]
+
+
+def test_the_jobs_that_claim_a_place_are_found_until_they_do_not_any_more(world: World) -> None:
+    both = status().model_copy(update={"claims": ("s3://a", "s3://b")})
+    first = world.statuses.commit(held(world.statuses), Commit(both), release=False)
+    before = world.statuses.holders("s3://a")
+
+    world.statuses.commit(first, Commit(both.model_copy(update={"claims": ("s3://b",)})), release=True)
+
+    assert before == ["job"]
+    assert (world.statuses.holders("s3://a"), world.statuses.holders("s3://b")) == ([], ["job"])

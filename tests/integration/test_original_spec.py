@@ -32,8 +32,6 @@ WITHOUT_EFFECT = (
     "resources.network_memory",
     "security.kerberos_principal",
     "security.ssl_enabled",
-    "stream_config.savepoint_retention.count",
-    "stream_config.savepoint_retention.days",
 )
 
 

@@ -22,6 +22,7 @@ from flink_controller.domain import (
     planning,
     quarantine,
     restoring,
+    retention,
     submitting,
 )
 from flink_controller.domain.actions import Burn, Effect, StageJar
@@ -50,6 +51,7 @@ from flink_controller.domain.status import (
     JobStatus,
     OperationKind,
     RunOutcome,
+    SavepointRecord,
     StagedJar,
 )
 from flink_controller.ports import Commit, FlinkGateway, Held, Ports
@@ -610,3 +612,24 @@ def _restore_or_nothing(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(restoring, "begin", begin)
     patch.setattr(handover, "halt", halt)
+
+
+@_mutant("a savepoint that is still needed is removed", Hint("older_ones_are_removed"))
+def _needed_or_not(patch: pytest.MonkeyPatch) -> None:
+    def everything(records: Sequence[SavepointRecord], *_: object) -> tuple[SavepointRecord, ...]:
+        return tuple(reversed(records))
+
+    patch.setattr(retention, "surplus", everything)
+    patch.setattr(retention, "is_needed", lambda *_: False)
+
+
+@_mutant("a removal is asked for before it is on record", Hint("older_ones_are_removed"))
+def _removed_unrecorded(patch: pytest.MonkeyPatch) -> None:
+    begin = retention._begin
+
+    def mutated(draft: Draft, record: SavepointRecord) -> object:
+        action = begin(draft, record)
+        draft.set(disposal=None)
+        return action
+
+    patch.setattr(retention, "_begin", mutated)

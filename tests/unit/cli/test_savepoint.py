@@ -115,3 +115,54 @@ def test_a_place_with_nothing_in_it_is_told_and_the_job_runs_on(deployed: Bench)
 
     assert "StateMissing" in deployed.run("get", "etl").out
     assert len(deployed.flink.history) == starts
+
+
+def removed(bench: Bench) -> list[str]:
+    """Give the savepoints that are gone."""
+    return [path for path, found in bench.storage.deleted.items() if found.is_savepoint]
+
+
+def test_a_savepoint_that_nobody_needs_is_removed(deployed: Bench) -> None:
+    paths = [deployed.run("savepoint", "create", "etl", "--wait").out.splitlines()[-1] for _ in range(2)]
+
+    assert deployed.run("savepoint", "delete", "etl", paths[0]).status == 0
+    deployed.pass_time(10)
+
+    assert [one["path"] for one in deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]] == paths[1:]
+    assert removed(deployed) == paths[:1]
+
+
+def test_the_newest_savepoint_and_one_that_is_not_known_are_not_removed(deployed: Bench) -> None:
+    path = deployed.run("savepoint", "create", "etl", "--wait").out.splitlines()[-1]
+    before = deployed.specs.read("etl")
+
+    newest, unknown = deployed.run("savepoint", "delete", "etl", path), deployed.run("savepoint", "delete", "etl", "99")
+
+    assert (newest.status, unknown.status) == (1, 1)
+    assert "it stays" in newest.err
+    assert "no savepoint" in unknown.err
+    assert deployed.specs.read("etl") == before
+
+
+def test_what_another_jobs_spec_names_is_not_removed(deployed: Bench) -> None:
+    paths = [deployed.run("savepoint", "create", "etl", "--wait").out.splitlines()[-1] for _ in range(2)]
+    other = {**SPEC, "job_id": "other", "state": "suspended", "deployment": {"initial_savepoint_path": paths[0]}}
+    assert deployed.run("apply", "-f", deployed.file(other)).status == 0
+    deployed.pass_time(2)
+
+    result = deployed.run("savepoint", "delete", "etl", paths[0])
+
+    assert result.status == 1
+    assert "where other starts from" in result.err
+
+
+def test_retention_leaves_as_many_as_it_says(deployed: Bench) -> None:
+    config = {"savepoint_trigger_interval": 10_000, "savepoint_retention": {"count": 2}}
+    assert deployed.run("apply", "-f", deployed.file({**SPEC, "stream_config": config}), "--wait").status == 0
+
+    deployed.pass_time(80)
+
+    found = deployed.run("savepoint", "list", "etl", "-o", "json").json["items"]
+    assert 2 <= sum(one["state"] == "there" for one in found) <= 3
+    assert len(removed(deployed)) >= 3
+    assert all(one["path"] in deployed.storage.snapshots for one in found if one["state"] == "there")

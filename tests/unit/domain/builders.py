@@ -9,8 +9,10 @@ from flink_controller.domain.actions import (
     CountFreeSlots,
     DeleteStaleJars,
     FindState,
+    LoadHolders,
     LoadRevision,
     LoadRun,
+    LoadSavepoints,
     PlanProgram,
     Preparation,
     PruneRuns,
@@ -54,6 +56,7 @@ from flink_controller.domain.status import (
     Operation,
     Pause,
     Revision,
+    SavepointRecord,
     SecondLane,
     StagedJar,
 )
@@ -181,6 +184,9 @@ class Job:
         self.staging_refused: StagingRefused | None = None
         self.found_states: dict[str, bool | StorageUnreadable] = {}
         """Whether state lies at a place; it does where nothing else is said."""
+        self.savepoints: dict[int, SavepointRecord] = {}
+        self.holders: dict[str, tuple[str, ...]] = {}
+        """Other jobs that claim a place."""
         self.free_slots = 100
         self.revisions: dict[int, Revision | None] = {}
         self.events: dict[int, Event] = {}
@@ -264,6 +270,9 @@ class Job:
             facts = replace(facts, findings=replace(facts.findings, **self._prepare(facts.findings, made.action)))
         self.status = made.status
         self.events.update({event.sequence: event for event in made.events})
+        self.savepoints.update({record.number: record for record in made.savepoints})
+        for number in made.disposed:
+            del self.savepoints[number]
         self.revisions.update({revision.number: revision for revision in made.revisions})
         return made
 
@@ -291,6 +300,10 @@ class Job:
                 return {"has_pruned_runs": True}
             case SearchState(flink_job_id=job):
                 return {"stored": {**known.stored, job: self.stored}}
+            case LoadSavepoints():
+                return {"savepoints": tuple(self.savepoints.values())}
+            case LoadHolders(path=path):
+                return {"holders": {**known.holders, path: self.holders.get(path, ())}}
             case FindState(path=path):
                 return {"found_states": {**known.found_states, path: self.found_states.get(path, True)}}
             case DeleteStaleJars(incarnation=incarnation):

@@ -85,6 +85,8 @@ class Commit:
     """Revisions to delete."""
     savepoints: tuple[SavepointRecord, ...] = ()
     """Records of savepoints, new or not."""
+    disposed: tuple[int, ...] = ()
+    """Savepoints whose records to delete."""
 
 
 class Clock(Protocol):
@@ -170,6 +172,9 @@ class StatusStore(Protocol):
 
     def prune_runs(self, job_id: str, *, succeeded: int, other: int) -> int:
         """Delete the oldest records of runs that have ended beyond some of each kind, and say how many. Harmless twice."""
+
+    def holders(self, path: str) -> list[str]:
+        """Name the jobs whose status claims a place as an origin, consistently, in order."""
 
     def savepoints(self, job_id: str) -> list[SavepointRecord]:
         """Read the records of all savepoints, oldest first, consistently."""
@@ -430,6 +435,9 @@ class FlinkGateway(Protocol):
 
     def savepoint(self, flink_job_id: str, *, trigger_id: str, target_directory: str) -> Answer:
         """Trigger a savepoint. Never raises; harmless twice with one trigger id while Flink remembers it."""
+
+    def dispose(self, path: str) -> Answer:
+        """Ask for the deletion of a savepoint. Never raises; harmless twice. Accepted says nothing of how it ends."""
 
     def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
         """Look up a stop or savepoint."""

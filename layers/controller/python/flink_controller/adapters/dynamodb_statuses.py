@@ -133,6 +133,7 @@ class DynamoStatusStore:
             *conditional,
             *self._puts(held.job_id, commit),
             *self._deletes(held.job_id, commit),
+            *self._claims(held, commit),
             *self._jar_update(held.job_id, commit.jar),
         ]
         for attempt in range(_COMMIT_TRIES):
@@ -201,6 +202,15 @@ class DynamoStatusStore:
             with translated(f"delete a run's record of {shown(job_id)}"):
                 self._client.delete_item(TableName=self._table, Key=_key(job_id, _run_key(run.scheduled_at)))
         return len(gone)
+
+    def holders(self, path: str) -> list[str]:
+        """Name the jobs whose status claims a place as an origin, consistently, in order."""
+        arguments = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": _place_key(path)},
+            "ConsistentRead": True,
+        }
+        return [item["sk"]["S"] for item in self._query(arguments)]
 
     def savepoints(self, job_id: str) -> list[SavepointRecord]:
         """Read the records of all savepoints, oldest first, consistently."""
@@ -384,6 +394,17 @@ class DynamoStatusStore:
         for number_ in commit.forgotten:
             yield {"Delete": {"TableName": self._table, "Key": _key(job_id, _revision_key(number_))}}
 
+        for number_ in commit.disposed:
+            yield {"Delete": {"TableName": self._table, "Key": _key(job_id, f"{_SAVEPOINT}{number_:012d}")}}
+
+    def _claims(self, held: Held, commit: Commit) -> Iterator[dict[str, Any]]:
+        """One item a claim, so that whoever would remove what lies at a place finds it by one query."""
+        before = set() if held.status is None else set(held.status.claims)
+        for path in sorted(set(commit.status.claims) - before):
+            yield {"Put": {"TableName": self._table, "Item": {"pk": _place_key(path), "sk": text(held.job_id)}}}
+        for path in sorted(before - set(commit.status.claims)):
+            yield {"Delete": {"TableName": self._table, "Key": {"pk": _place_key(path), "sk": text(held.job_id)}}}
+
     def _put(self, job_id: str, sort_key: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": {**_key(job_id, sort_key), **attributes}}}
 
@@ -495,6 +516,10 @@ def _key(job_id: str, sort_key: str) -> dict[str, Any]:
 
 def _revision_key(revision: int) -> str:
     return f"{_REVISION}{revision:08d}"
+
+
+def _place_key(path: str) -> dict[str, Any]:
+    return text(f"STATE#{name_key(path)}")
 
 
 def _run_key(scheduled_at: datetime) -> str:

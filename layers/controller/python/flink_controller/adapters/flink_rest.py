@@ -208,6 +208,17 @@ class FlinkRest:
         body = {"triggerId": trigger_id, "target-directory": target_directory, "cancel-job": False}
         return self._write("POST", flink_job_id, "/savepoints", body)
 
+    def dispose(self, path: str) -> Answer:
+        """Ask for the deletion of a savepoint. One call, or two."""
+
+        def ask() -> Answer:
+            reply = self._call("POST", "/savepoint-disposal", json={"savepoint-path": path})
+            if reply.status == HTTPStatus.OK:
+                return self._parse(reply, _accepted)
+            return Refused(RefusalKind.OTHER, answers.error_cause(self._errors(reply)))
+
+        return self._carefully(ask)
+
     def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
         """Look up a stop or savepoint. One call."""
         path = f"/jobs/{_flink_id(flink_job_id)}/savepoints/{_flink_id(trigger_id)}"

@@ -1,5 +1,6 @@
-"""Savepoints of a job: `savepoint create`, `savepoint list`. `savepoint JOB` is short for `savepoint create JOB`."""
+"""Savepoints of a job: `savepoint create`, `list`, `delete`. `savepoint JOB` is short for `savepoint create JOB`."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ from flink_controller.cli.fault import FailureError, TimedOutError
 from flink_controller.cli.job import JobArgument, find
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, tell
 from flink_controller.cli.waiting import POLL
-from flink_controller.cli.wish import ask_once
+from flink_controller.cli.wish import ask_once, edit, item_of, nonce_of
 from flink_controller.domain.report import SavepointEntry, savepoint_entries
+from flink_controller.domain.retention import canonical, is_needed
 from flink_controller.domain.saving import MANUAL
 from flink_controller.domain.status import SavepointKind
 
@@ -29,7 +31,7 @@ class Verbs(TyperGroup):
 
 app = typer.Typer(
     cls=Verbs,
-    help="Take and list savepoints. flinkctl savepoint JOB is short for flinkctl savepoint create JOB.",
+    help="Take, list and remove savepoints. flinkctl savepoint JOB is short for flinkctl savepoint create JOB.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -68,6 +70,44 @@ def list_(context: typer.Context, job: JobArgument, output: FormatOption = Forma
     emit({"items": [entry.model_dump(mode="json") for entry in found]}, output, table=lambda: _tell(found))
 
 
+@app.command(epilog="Example: flinkctl savepoint delete etl 12")
+def delete(
+    context: typer.Context,
+    job: JobArgument,
+    named: Annotated[
+        str, typer.Argument(metavar="ID|PATH", help="Its id in flinkctl savepoint list, or its path as shown there.")
+    ],
+) -> None:
+    """Remove one savepoint, of whatever kind.
+
+    Refused while the job needs it, or another job's spec names it; the controller checks that again. Sets
+    deployment.savepoint_disposal.
+    """
+    remote, name = remote_of(context), printable(job)
+    item = item_of(remote, job)
+    status, records = remote.statuses.read(job), remote.statuses.savepoints(job)
+    found = next((one for one in records if named in {str(one.number), one.path}), None)
+    if found is None or status is None:
+        raise FailureError(f"{name}: there is no savepoint {printable(named)} on record; flinkctl savepoint list {name}")
+    if is_needed(status, found.path):
+        raise FailureError(f"{name}: savepoint {found.number} is what the job goes on from, or may go back to; it stays")
+    holders = remote.statuses.holders(canonical(found.path))
+    if holders:
+        raise FailureError(
+            f"{name}: savepoint {found.number} is where {printable(', '.join(holders))} starts from; it stays"
+        )
+    nonce = nonce_of(session_of(context))
+
+    def change(wanted: dict[str, Any]) -> None:
+        deployment = wanted.get("deployment", {})
+        if not isinstance(deployment, Mapping):
+            raise FailureError(f"{name}: deployment is no map of fields; mend the spec with flinkctl apply -f FILE")
+        wanted["deployment"] = {**deployment, "savepoint_disposal": {"id": found.number, "nonce": nonce}}
+
+    edit(remote, job, item, change)
+    say(f"{name}: savepoint {found.number} is removed while the job runs (deployment.savepoint_disposal.nonce: {nonce})")
+
+
 def _completed(session: Session, job: str, nonce: str, known: int, timeout: timedelta) -> str:
     """Wait for the savepoint of a nonce, and give its path."""
     statuses, clock = session.remote.statuses, session.clock
@@ -96,11 +136,12 @@ def _tell(found: tuple[SavepointEntry, ...]) -> None:
         say("no savepoints yet")
         return
     print_table(
-        ("ID", "KIND", "COMPLETED", "SECONDS", "REVISION", "ATTEMPT", "RESTORABLE BY", "PATH"),
+        ("ID", "KIND", "STATE", "COMPLETED", "SECONDS", "REVISION", "ATTEMPT", "RESTORABLE BY", "PATH"),
         [
             (
                 entry.id,
                 entry.kind,
+                entry.state,
                 entry.completed_at,
                 entry.duration_seconds,
                 entry.revision,

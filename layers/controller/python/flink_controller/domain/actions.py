@@ -73,6 +73,18 @@ class SearchState:
 
 
 @dataclass(frozen=True)
+class LoadSavepoints:
+    """Read the records of all savepoints."""
+
+
+@dataclass(frozen=True)
+class LoadHolders:
+    """Read which jobs' specs name a place as their origin."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class FindState:
     """Ask storage whether a complete savepoint or checkpoint lies at a place. Changes nothing."""
 
@@ -159,6 +171,13 @@ class Rescale:
 
 
 @dataclass(frozen=True)
+class DisposeSavepoint:
+    """Have Flink delete a savepoint. Harmless twice: the second time there is nothing."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class ReleaseJar:
     """Give up this job's claim on a staged jar; the last one to do so deletes it."""
 
@@ -176,11 +195,15 @@ Preparation: TypeAlias = (
     | PruneRuns
     | SearchState
     | FindState
+    | LoadSavepoints
+    | LoadHolders
     | DeleteStaleJars
     | PlanProgram
     | ReleaseJar
 )
 """Effects that need no intent: they change no job."""
-Effect: TypeAlias = Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | CancelApplication | Rescale
+Effect: TypeAlias = (
+    Submit | Burn | StopWithSavepoint | TriggerSavepoint | Cancel | CancelApplication | Rescale | DisposeSavepoint
+)
 """Effects that need a recorded intent."""
 Action: TypeAlias = Preparation | Effect

@@ -88,6 +88,10 @@ class Findings:
     """What Flink said to the plan of a jar's program, by jar id."""
     found_states: dict[str, bool | StorageUnreadable] = field(default_factory=dict)
     """Whether a savepoint or checkpoint lies at a place."""
+    savepoints: tuple[SavepointRecord, ...] | None = None
+    """Records of all savepoints; None: not read."""
+    holders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Jobs whose specs name a place."""
     cleared: str | None = None
     """Incarnation in which our stale jars are known to be gone."""
     released: frozenset[str] = frozenset()
@@ -139,6 +143,8 @@ class Plan:
     """Revisions that are kept no longer."""
     savepoints: tuple[SavepointRecord, ...] = ()
     """Records of savepoints, new or changed."""
+    disposed: tuple[int, ...] = ()
+    """Savepoints that are gone, with their records."""
     action: Action | None = None
     next_look: datetime | None = None
 
@@ -157,6 +163,7 @@ class Draft:
         self.runs: dict[datetime, Run] = {}
         self.ended_runs = 0
         self.savepoints: dict[int, SavepointRecord] = {}
+        self.disposed: list[int] = []
         self.look_at: datetime | None = None
         self.is_on_second_lane = False
         """Which lane `attempt`, `set_attempt` and `checkpoints` speak of."""
@@ -380,6 +387,7 @@ class Draft:
             ended_runs=self.ended_runs,
             forgotten=self._forgotten(),
             savepoints=tuple(self.savepoints.values()),
+            disposed=tuple(self.disposed),
             action=action,
             next_look=self.look_at,
         )

@@ -16,6 +16,7 @@ from flink_controller.domain import (
     intents,
     learning,
     quarantine,
+    retention,
     running,
     stuck,
     submitting,
@@ -63,6 +64,10 @@ def plan(facts: Facts, status: JobStatus | None) -> Plan:
     acceptance.accept(draft)
     learning.learn(draft)
     action = _step(draft)
+    if draft.status.job_type is JobType.STREAM:
+        if action is None and draft.facts.observation.pause is None:
+            action = retention.step(draft)
+        retention.claim(draft)
     if draft.status.job_type is JobType.BATCH:
         batch.settle(draft)
     vitals.forget_of_the_ended(draft)

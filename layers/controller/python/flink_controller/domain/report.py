@@ -111,6 +111,8 @@ class SavepointEntry(Value):
 
     id: int
     kind: str
+    state: str
+    """`there`, or `disposing`: it is being removed."""
     path: str
     completed_at: datetime
     duration_seconds: float | None = None
@@ -221,6 +223,7 @@ def savepoint_entries(records: Sequence[SavepointRecord], revisions: Sequence[Re
             **record.model_dump(include={"path", "completed_at", "revision", "attempt"}),
             id=record.number,
             kind=record.kind.value,
+            state=record.state.value,
             duration_seconds=None
             if record.started_at is None
             else (record.completed_at - record.started_at).total_seconds(),

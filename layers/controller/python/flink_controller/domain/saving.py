@@ -100,7 +100,7 @@ def next_at(job_id: str, periodic: PeriodicSavepoints, attempt: Attempt) -> date
 def go_on(draft: Draft, attempt: Attempt, operation: Operation) -> Action | None:
     """See what became of a savepoint; ask again under the same id where Flink does not know of it."""
     assert draft.seen is not None
-    trigger, answer = draft.seen.trigger, draft.facts.findings.answer
+    trigger, answer = draft.seen.trigger, draft.answer
     match trigger:
         case TriggerCompleted(path=path):
             draft.set(operation=None)
@@ -145,6 +145,8 @@ def record(draft: Draft, attempt: Attempt, operation: Operation | None, path: st
         attempt=attempt.number,
     )
     draft.savepoints[made.number] = made
+    if draft.status.retention is not None:
+        draft.set(retention=draft.status.retention.model_copy(update={"check_at": draft.now}))
     draft.set(savepoint=Savepoint(path=path, completed_at=draft.now))
     draft.event("SavepointCompleted", path)
     periodic = draft.status.periodic

@@ -149,6 +149,15 @@ class Restore(_Part):
         return text if text is None else _path(text)
 
 
+class SavepointDisposal(_Part):
+    """A wish to remove one savepoint, once per nonce."""
+
+    id: Annotated[int, Field(ge=1)] | None = spec_field(
+        None, change=NONE, doc="Its number, as `flinkctl savepoint list` shows it."
+    )
+    nonce: Nonce | None = spec_field(None, change=NONE, doc="A change to a new value asks for one removal.")
+
+
 class Rollback(_Part):
     """What happens to a revision that does not become healthy."""
 
@@ -217,6 +226,9 @@ class Deployment(_Part):
         None, change=NONE, doc="Where the very first attempt starts from; later changes are refused."
     )
     restore: Restore = spec_field(Restore, change=NONE, doc="Start from another place, once per nonce.")
+    savepoint_disposal: SavepointDisposal = spec_field(
+        SavepointDisposal, change=NONE, doc="Remove one savepoint, once per nonce."
+    )
     savepoint_timeout_seconds: Seconds = spec_field(600, change=IGNORE, doc="How long a stop with savepoint may take.")
     savepoint_fallback: Literal["last-state", "wait"] = spec_field(
         "last-state", change=IGNORE, doc="What follows a savepoint that cannot be taken; never stateless."
@@ -382,8 +394,8 @@ class BatchConfig(_Part):
 class SavepointRetention(_Part):
     """Which savepoints are kept."""
 
-    count: int = spec_field(10, change=IGNORE, treatment=PENDING, ge=1, le=10_000, doc="Newest savepoints kept.")
-    days: int = spec_field(7, change=IGNORE, treatment=PENDING, ge=1, le=3650, doc="Savepoints younger than this are kept.")
+    count: int = spec_field(10, change=IGNORE, ge=1, le=10_000, doc="No more than the newest so many are kept.")
+    days: int = spec_field(7, change=IGNORE, ge=1, le=3650, doc="Older ones are not kept.")
 
 
 class StreamConfig(_Part):
@@ -401,9 +413,7 @@ class StreamConfig(_Part):
     max_concurrent_checkpoints: int | None = spec_field(
         None, change=UPGRADE, ge=1, le=1000, doc="Checkpoints under way at once."
     )
-    savepoint_retention: SavepointRetention = spec_field(
-        SavepointRetention, change=IGNORE, treatment=PENDING, doc="Which savepoints are kept."
-    )
+    savepoint_retention: SavepointRetention = spec_field(SavepointRetention, change=IGNORE, doc="Which savepoints are kept.")
 
 
 class Advanced(_Part):
@@ -687,6 +697,7 @@ _STREAMS_ALONE = (
             "on_failure.limit",
             "on_failure.when",
             "savepoint_nonce",
+            "savepoint_disposal.",
         )
     ),
     *(f"monitoring.{name}_window_seconds" for name in ("checkpoint", "restart", "backpressure")),

@@ -344,6 +344,14 @@ class SavepointKind(StrEnum):
     """By a stop that was not the controller's."""
 
 
+class SavepointState(StrEnum):
+    """Whether a savepoint can be started from."""
+
+    THERE = "there"
+    DISPOSING = "disposing"
+    """Its removal is on record; nothing may count on it."""
+
+
 class SavepointRecord(Value):
     """A savepoint of a job: the history that people and retention read."""
 
@@ -351,6 +359,7 @@ class SavepointRecord(Value):
     """Of the operation that took it; with the job it is the savepoint's identity."""
     path: str
     kind: SavepointKind
+    state: SavepointState = SavepointState.THERE
     completed_at: datetime
     """When its completion was seen."""
     started_at: datetime | None = None
@@ -359,6 +368,27 @@ class SavepointRecord(Value):
     """That wrote it."""
     attempt: int | None = None
     """That wrote it."""
+
+
+class Retention(Value):
+    """The rule by which a job's savepoints are kept, and when it is applied next."""
+
+    count: int
+    days: int
+    takes_manual: bool = False
+    """Whether it is for savepoints that somebody asked for, too."""
+    check_at: datetime | None = None
+    """None: not before there is another savepoint."""
+
+
+class Disposal(Value):
+    """The removal of a savepoint, on record before Flink is asked for it."""
+
+    number: int
+    path: str
+    requested_at: datetime
+    failures: int = 0
+    retry_at: datetime | None = None
 
 
 class PeriodicSavepoints(Value):
@@ -544,6 +574,12 @@ class JobStatus(Value):
     savepoint: Savepoint | None = None
     periodic: PeriodicSavepoints | None = None
     """None: none are asked for."""
+    retention: Retention | None = None
+    disposal: Disposal | None = None
+    """The removal that is under way."""
+    disposal_nonce: str | None = None
+    claims: tuple[str, ...] = ()
+    """Places that the spec names as an origin, as long as they are needed; they may be other jobs' savepoints."""
     failures: Failures = Failures()
     is_completed: bool = False
     checkpointing: CheckpointFigures | None = None

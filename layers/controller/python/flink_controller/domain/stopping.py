@@ -117,7 +117,7 @@ def continue_stop(draft: Draft, attempt: Attempt, operation: Operation) -> Actio
     spec = draft.spec_of(running)
     if spec is None:
         return intents.load_revision(draft, running)
-    trigger, answer = draft.seen.trigger, draft.facts.findings.answer
+    trigger, answer = draft.seen.trigger, draft.answer
     deadline = operation.started_at + timedelta(seconds=spec.deployment.savepoint_timeout_seconds)
     if operation.last_failure is None and isinstance(trigger, TriggerFailed):
         _failed_savepoint(draft, operation, trigger.cause)

@@ -9,10 +9,13 @@ from flink_controller.domain.actions import (
     CancelApplication,
     CountFreeSlots,
     DeleteStaleJars,
+    DisposeSavepoint,
     Effect,
     FindState,
+    LoadHolders,
     LoadRevision,
     LoadRun,
+    LoadSavepoints,
     PlanProgram,
     Preparation,
     PruneRuns,
@@ -43,7 +46,7 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
     """
     cluster, findings = facts.observation.cluster, facts.findings
     match action:
-        case LoadRevision() | LoadRun() | PruneRuns():
+        case LoadRevision() | LoadRun() | PruneRuns() | LoadSavepoints() | LoadHolders():
             return _on_record(ports, facts, action)
         case TriggerCheckpoint() | ReadCheckpoints() | CountFreeSlots() | PlanProgram():
             assert cluster is not None
@@ -97,7 +100,9 @@ def _ask(
             assert_never(action)
 
 
-def _on_record(ports: Ports, facts: Facts, action: LoadRevision | LoadRun | PruneRuns) -> Facts:
+def _on_record(
+    ports: Ports, facts: Facts, action: LoadRevision | LoadRun | PruneRuns | LoadSavepoints | LoadHolders
+) -> Facts:
     """Carry out what concerns the job's own records alone."""
     findings, statuses = facts.findings, ports.statuses
     match action:
@@ -105,6 +110,10 @@ def _on_record(ports: Ports, facts: Facts, action: LoadRevision | LoadRun | Prun
             return with_findings(facts, revisions={**findings.revisions, number: statuses.revision(facts.job_id, number)})
         case LoadRun(scheduled_at=at):
             return with_findings(facts, runs={**findings.runs, at: statuses.run(facts.job_id, at)})
+        case LoadSavepoints():
+            return with_findings(facts, savepoints=tuple(statuses.savepoints(facts.job_id)))
+        case LoadHolders(path=path):
+            return with_findings(facts, holders={**findings.holders, path: tuple(statuses.holders(path))})
         case PruneRuns(succeeded=succeeded, other=other):
             statuses.prune_runs(facts.job_id, succeeded=succeeded, other=other)
             return with_findings(facts, has_pruned_runs=True)
@@ -132,6 +141,8 @@ def carry_out(ports: Ports, policy: Policy, cluster: Cluster, effect: Effect) ->
             )
         case Cancel(flink_job_id=job):
             return gateway.cancel(job)
+        case DisposeSavepoint(path=path):
+            return gateway.dispose(path)
         case CancelApplication(application_id=application):
             return gateway.cancel_application(application)
         case Rescale(flink_job_id=job, before=before, after=after):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from flink_controller.domain.actions import CancelApplication, Effect
+from flink_controller.domain.actions import CancelApplication, DisposeSavepoint, Effect
 from flink_controller.domain.errors import (
     FlinkUnreachableError,
     LeaseTakenError,
@@ -68,6 +68,7 @@ class _Unrecorded:
     ended_runs: int = 0
     forgotten: set[int] = field(default_factory=set)
     savepoints: dict[int, SavepointRecord] = field(default_factory=dict)
+    disposed: set[int] = field(default_factory=set)
 
     def take(self, made: Plan) -> None:
         self.events.update({event.sequence: event for event in made.events})
@@ -78,6 +79,7 @@ class _Unrecorded:
         self.ended_runs += made.ended_runs
         self.forgotten.update(made.forgotten)
         self.savepoints.update({savepoint.number: savepoint for savepoint in made.savepoints})
+        self.disposed.update(made.disposed)
 
     def commit(self, status: JobStatus) -> Commit:
         done = Commit(
@@ -89,10 +91,12 @@ class _Unrecorded:
             tuple(self.runs.values()),
             self.ended_runs,
             forgotten=tuple(sorted(self.forgotten - revisions_in_use(status))),
-            savepoints=tuple(self.savepoints.values()),
+            savepoints=tuple(found for found in self.savepoints.values() if found.number not in self.disposed),
+            disposed=tuple(sorted(self.disposed)),
         )
         self.events, self.revisions, self.jar = {}, {}, None
-        self.started_runs, self.runs, self.ended_runs, self.forgotten, self.savepoints = (), {}, 0, set(), {}
+        self.started_runs, self.runs, self.ended_runs, self.forgotten = (), {}, 0, set()
+        self.savepoints, self.disposed = {}, set()
         return done
 
 
@@ -172,7 +176,10 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
         if isinstance(made.action, Effect) and has_acted and gate.pause_now() is not None:
             # Paused since the last effect of this look. What was planned is dropped; planned anew, it is left undone.
             continue
-        status, findings = made.status, replace(facts.findings, answer=None, answer_to=None)
+        status, findings = (
+            made.status,
+            replace(facts.findings, answer=None, answer_to=None, found_states={}, savepoints=None, holders={}),
+        )
         unrecorded.take(made)
         if isinstance(made.action, Effect):
             assert facts.observation.cluster is not None
@@ -204,6 +211,8 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
 
 def _subject(effect: Effect) -> str:
     """Say which Flink job an answer is about; a main() that is cancelled has none that matters."""
+    if isinstance(effect, DisposeSavepoint):
+        return effect.path
     return effect.application_id if isinstance(effect, CancelApplication) else effect.flink_job_id
 
 

@@ -120,7 +120,7 @@ class Point:
 
 
 DELIVERIES: Final = frozenset({"stream", "queue", "tick", "upload"})
-EFFECTS: Final = frozenset({"submit", "stop", "savepoint", "cancel", "cancel_application", "rescale"})
+EFFECTS: Final = frozenset({"submit", "stop", "savepoint", "cancel", "cancel_application", "rescale", "dispose"})
 """Calls of a JobManager that change a job."""
 LATE: Final = frozenset({FaultKind.LAND_LATE, FaultKind.LAND_AFTER_RESTART, FaultKind.LAND_LONG_AFTER_RESTART})
 """Faults whose invocation dies, and whose request arrives all the same."""

@@ -410,6 +410,17 @@ class FlinkTwin:
         trigger = _Trigger(flink_job_id, is_stop=False, target=target_directory)
         return self._trigger("savepoint", flink_job_id, trigger_id, trigger)
 
+    def dispose(self, path: str) -> Answer:
+        """Delete a savepoint, if it is there."""
+        try:
+            self._arrive("dispose")
+        except FlinkUnreachableError as error:
+            return NotSent(str(error))
+        snapshot = self.storage.snapshots.get(path)
+        if snapshot is not None and snapshot.is_savepoint:
+            self.storage.delete(path)
+        return Accepted()
+
     def trigger(self, flink_job_id: str, trigger_id: str) -> TriggerStatus:
         """Look up a stop or savepoint."""
         self._arrive("trigger")

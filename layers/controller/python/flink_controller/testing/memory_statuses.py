@@ -52,6 +52,7 @@ class _Tables:
     events: dict[str, dict[int, str]] = field(default_factory=dict)
     runs: dict[str, dict[datetime, str]] = field(default_factory=dict)
     savepoints: dict[str, dict[int, str]] = field(default_factory=dict)
+    holders: dict[str, set[str]] = field(default_factory=dict)
     active_runs: dict[str, int] = field(default_factory=dict)
     jars: dict[tuple[str, str], str] = field(default_factory=dict)
     jar_users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -104,6 +105,11 @@ class MemoryStatuses:
         )
         self._tables.records[held.job_id] = _freed(record) if release else record
         self._store_items(held.job_id, commit)
+        claimed = () if held.status is None else held.status.claims
+        for path in {*claimed} - {*commit.status.claims}:
+            self._tables.holders[path].discard(held.job_id)
+        for path in commit.status.claims:
+            self._tables.holders.setdefault(path, set()).add(held.job_id)
         return Held(held.job_id, _status(record), record.fence, record.version)
 
     def release(self, held: Held) -> None:
@@ -156,6 +162,11 @@ class MemoryStatuses:
         for run in gone:
             del self._tables.runs[job_id][run.scheduled_at]
         return len(gone)
+
+    def holders(self, path: str) -> list[str]:
+        """Name the jobs that claim a place."""
+        self.reads += 1
+        return sorted(self._tables.holders.get(path, ()))
 
     def savepoints(self, job_id: str) -> list[SavepointRecord]:
         """Read the records of all savepoints, oldest first."""
@@ -243,6 +254,8 @@ class MemoryStatuses:
             self._tables.revisions.setdefault(job_id, {})[revision.number] = revision.model_dump_json()
         for number in commit.forgotten:
             self._tables.revisions.get(job_id, {}).pop(number, None)
+        for number in commit.disposed:
+            self._tables.savepoints.get(job_id, {}).pop(number, None)
         for savepoint in commit.savepoints:
             self._tables.savepoints.setdefault(job_id, {})[savepoint.number] = savepoint.model_dump_json()
         for event in commit.events:

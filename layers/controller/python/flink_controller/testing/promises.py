@@ -384,6 +384,8 @@ class Promises:
             raise ViolationError(f"L3: {len(on_record)} runs are Running on record, {len(status.runs.active)} in the status")
         if status.second is not None:
             raise ViolationError(f"L3: {status.second.attempt.flink_job_id} is still beside the main lane")
+        if status.disposal is not None:
+            raise ViolationError(f"L3: the removal of {status.disposal.path} is still open")
         if status.operation is not None:
             raise ViolationError(f"L3: {status.operation.kind} for {status.operation.purpose} is still open")
         for (reason, message), count in self.told(job_id).items():
@@ -440,6 +442,8 @@ def _intents_of(status: JobStatus) -> Iterator[str]:
             yield f"cancel:{run.attempt.flink_job_id}"
     if second is not None and second.cancel_requested_at is not None:
         yield f"cancel:{second.attempt.flink_job_id}"
+    if status.disposal is not None:
+        yield f"dispose:{status.disposal.path}"
     for operation in (status.operation, status.leftover):
         if operation is not None:
             yield f"{operation.kind}:{operation.trigger_id}"
@@ -457,3 +461,4 @@ def _needed_by(status: JobStatus) -> Iterator[str]:
         yield status.savepoint.path
     if status.restored is not None:
         yield from filter(None, (status.restored.path, status.restored.kept))
+    yield from status.claims

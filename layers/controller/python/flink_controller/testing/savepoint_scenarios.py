@@ -34,6 +34,26 @@ def periodic_savepoints(world: World) -> Iterator[tuple[str, Settled]]:
     yield "saved no more", lambda w: is_stable_on(digest)(w) and w.status is not None and w.status.periodic is None
 
 
+def older_ones_are_removed(world: World) -> Iterator[tuple[str, Settled]]:
+    """Of those by the clock the newest alone is kept; what the job is told to go back to stays as long as it is needed."""
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=2)))
+    config = {"savepoint_trigger_interval": EVERY_MINUTES_MS, "savepoint_retention": {"count": 1}}
+    world.put(spec_item(stream_config=config))
+
+    def is_down_to_one(world: World) -> bool:
+        found, status = records(world, SavepointKind.PERIODIC), world.status
+        is_idle = status is not None and status.disposal is None and status.operation is None
+        removed = [path for path, snapshot in world.storage.deleted.items() if snapshot.is_savepoint]
+        origin = None if status is None or status.attempt is None else status.attempt.restore_from
+        # What a job that was lost came back from is needed until it has gone on from something else.
+        is_one = len([one for one in found if one.path != origin]) <= 1
+        return is_idle and is_one and len(removed) >= 2 and all(_is_there(world, one) for one in found)
+
+    yield "down to one", lambda w: is_stable_on(digest)(w) and is_down_to_one(w)
+    world.put(spec_item(stream_config={"savepoint_retention": {"count": 1}}))
+    yield "at rest", lambda w: is_stable_on(digest)(w) and w.status is not None and w.status.disposal is None
+
+
 def restore_from_an_older_one(world: World) -> Iterator[tuple[str, Settled]]:
     """Back to a savepoint of before, once; what there was meanwhile is kept."""
     digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=8)))
@@ -95,6 +115,7 @@ def _is_there(world: World, record: SavepointRecord) -> bool:
 
 STORIES = (
     periodic_savepoints,
+    older_ones_are_removed,
     restore_from_an_older_one,
     restore_that_does_not_start,
     restore_of_what_is_suspended,
