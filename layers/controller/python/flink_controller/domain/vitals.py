@@ -180,6 +180,7 @@ def _restarts(draft: Draft, attempt: Attempt, window: timedelta) -> None:
         _tell(draft, SymptomKind.RESTARTS, "RestartLooping", message)
     elif not recent and draft.now >= (attempt.live_at or attempt.created_at) + window:
         _resolve(draft, SymptomKind.RESTARTS, "RestartsSettled", f"no restart for {int(window.total_seconds())} s")
+    _look_at_symptom(draft, SymptomKind.RESTARTS, window)
 
 
 def _tell_failures(draft: Draft, failures: tuple[TaskFailure, ...]) -> None:

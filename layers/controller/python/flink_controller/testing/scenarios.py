@@ -14,14 +14,25 @@ from functools import partial
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
+from flink_controller.domain.plan import Policy
 from flink_controller.domain.spec import hash_item
-from flink_controller.domain.status import Pause
+from flink_controller.domain.status import Pause, SymptomKind
 from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent
 from flink_controller.testing import batch_scenarios, savepoint_scenarios
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
 from flink_controller.testing.jars import jar_bytes
-from flink_controller.testing.simulator import JOB, Fault, FaultKind, Point, ViolationError, World, spec_item
+from flink_controller.testing.simulator import (
+    BUCKET,
+    CONTROLLER,
+    JOB,
+    Fault,
+    FaultKind,
+    Point,
+    ViolationError,
+    World,
+    spec_item,
+)
 
 PATIENCE = timedelta(minutes=30)
 """Virtual time in which a step of a story must settle; the longest waits are leases, the quarantine and backoffs."""
@@ -54,7 +65,8 @@ def run(scenario: Scenario, *faults: Fault | None, enforces_leases: bool = True)
         ViolationError: a promise was broken, or the world did not settle.
     """
     planned = [fault for fault in faults if fault is not None]
-    world = World(planned, enforces_leases=enforces_leases, options=OPTIONS.get(scenario.__name__))
+    policy = Policy(controller_id=CONTROLLER, artifact_bucket=BUCKET) if scenario in VITAL_SIGNS else None
+    world = World(planned, enforces_leases=enforces_leases, options=OPTIONS.get(scenario.__name__), policy=policy)
     name, settled = "", _at_once()
     for name, settled in scenario(world):
         _settle(world, scenario, name, settled)
@@ -951,7 +963,82 @@ RESCALES: tuple[Scenario, ...] = (
 )
 """Stories on a cluster with the adaptive scheduler."""
 
+
+def _cared_for(**policy: object) -> dict[str, object]:
+    """Give a spec with short windows and a policy for what is unhealthy."""
+    return spec_item(
+        deployment__on_failure={"backoff_seconds": 10, "limit": 3, **policy},
+        monitoring__checkpoint_window_seconds=60,
+        monitoring__restart_window_seconds=120,
+        monitoring__backpressure_window_seconds=60,
+    )
+
+
+def _well(digest: str, *reasons: str) -> Settled:
+    """Settled: stable without a symptom, and each of these told once."""
+
+    def is_so(world: World) -> bool:
+        told = [event.reason for event in world.statuses.events(JOB)]
+        status = world.status
+        is_cured = status is not None and status.symptoms == ()
+        return stable_on(digest)(world) and is_cured and all(told.count(reason) == 1 for reason in reasons)
+
+    return is_so
+
+
+def checkpoints_stall_and_the_policy_restarts(world: World) -> Iterator[tuple[str, Settled]]:
+    """No checkpoint completes any more; the job is restarted from its newest one, and does well there."""
+    digest = world.upload("v1")
+    world.put(_cared_for(when="unhealthy"))
+    yield "stable", stable_on(digest)
+    world.flink.holds_snapshots = True
+    yield "restarted", lambda w: w.status is not None and w.status.attempt_counter >= 2 and w.running_jars == [digest]
+    world.flink.holds_snapshots = False
+    yield "well", _well(digest, "CheckpointStalled", "CheckpointRecovered")
+
+
+def checkpoints_stall_and_the_policy_is_none(world: World) -> Iterator[tuple[str, Settled]]:
+    """No checkpoint completes for a while; that is told, and nothing is done."""
+    digest = world.upload("v1")
+    world.put(_cared_for(action="none", when="unhealthy"))
+    yield "stable", stable_on(digest)
+    world.flink.holds_snapshots = True
+    yield "told", lambda w: w.status is not None and w.status.symptoms != ()
+    world.flink.holds_snapshots = False
+    yield "well", lambda w: _well(digest, "CheckpointStalled", "CheckpointRecovered")(w) and _has_run_on(w)
+
+
+def tasks_stay_away_and_the_policy_gives_up(world: World) -> Iterator[tuple[str, Settled]]:
+    """Without TaskManagers no restart helps: three are tried, and then the job is left to Flink until they are back."""
+    digest = world.upload("v1")
+    world.put(_cared_for(when="unhealthy"))
+    yield "stable", stable_on(digest)
+    world.flink.kill_taskmanagers()
+    # A fault that kills TaskManagers brings them back too.
+    yield "given up", lambda w: w.is_disturbed or _waits_for(w, "RecoveryGivenUp")
+    world.flink.start_taskmanagers()
+    yield "well", _well(digest)
+
+
+def restarts_loop_and_settle(world: World) -> Iterator[tuple[str, Settled]]:
+    """Flink restarts the job again and again, until a new version mends that; both are told once."""
+    world.upload("v1", JobBehaviour(fails_after=timedelta(seconds=45), restarts=1000))
+    world.put(_cared_for())
+    yield "looping", lambda w: w.status is not None and w.status.symptom(SymptomKind.RESTARTS) is not None
+    digest = world.upload("v2")
+    yield "well", _well(digest, "RestartLooping", "RestartsSettled")
+
+
+VITAL_SIGNS: tuple[Scenario, ...] = (
+    checkpoints_stall_and_the_policy_restarts,
+    checkpoints_stall_and_the_policy_is_none,
+    tasks_stay_away_and_the_policy_gives_up,
+    restarts_loop_and_settle,
+)
+"""Stories in which ticks sample running jobs."""
+
 SCENARIOS: tuple[Scenario, ...] = (
+    *VITAL_SIGNS,
     *APPLICATIONS,
     *RESCALES,
     first_deploy,
