@@ -16,6 +16,7 @@ from constructs import Construct
 
 from flink_controller.adapters import (
     dynamodb_artifacts,
+    dynamodb_backup,
     dynamodb_circuits,
     dynamodb_registry,
     dynamodb_specs,
@@ -174,7 +175,11 @@ class OperatorsPolicy(Construct):
         super().__init__(scope, construct_id)
         state = storage.state.table_arn
         granted = (
-            Grant(actions=dynamodb_statuses.READ_ACTIONS | dynamodb_registry.PAUSE_ACTIONS, resources=[state]),
+            Grant(
+                # The scan is for backups.
+                actions=dynamodb_statuses.READ_ACTIONS | dynamodb_registry.PAUSE_ACTIONS | dynamodb_backup.BACKUP_ACTIONS,
+                resources=[state],
+            ),
             Grant(actions=_QUERY, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
             Grant(
                 # Whoever mends an item by hand updates it.

@@ -21,7 +21,7 @@ from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
-from flink_controller.domain.observation import ClusterConfig
+from flink_controller.domain.observation import ClusterConfig, JobSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
 from flink_controller.ports import BurnJar, Commit, Ports
@@ -68,6 +68,9 @@ class ProbeTwin:
 
     def overview(self) -> ClusterOverview:
         return self.overview_
+
+    def jobs(self) -> list[JobSeen]:
+        return []
 
 
 @dataclass

@@ -305,6 +305,25 @@ def _parsed(model: type[M], item: Item, name: str, identity: str) -> M:
     return found
 
 
+def is_cluster(item: Item) -> bool:
+    """Tell whether an item of the state table is a cluster."""
+    return str(item["pk"]["S"]).startswith(f"{_CLUSTER}#") and item["sk"] == text("ITEM")
+
+
+def cluster_in(item: Item) -> Cluster:
+    """Read the cluster that an item holds.
+
+    Raises:
+        RejectedError: it is malformed.
+    """
+    return _parsed(Cluster, item, item["pk"]["S"].removeprefix(f"{_CLUSTER}#"), "name")
+
+
+def pause_item(pause: Pause) -> Mapping[str, Any]:
+    """Spell a pause as an item."""
+    return _written(_PAUSE, pause.scope, pause)
+
+
 def pause_key(scope: str) -> Mapping[str, Any]:
     """Give the key of a scope's pause."""
     return _key(_PAUSE, scope)

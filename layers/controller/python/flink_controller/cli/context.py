@@ -5,17 +5,19 @@ that what works offline needs no settings. Tests hand in a session of twins.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from flink_controller.domain.backup import Part
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
-from flink_controller.domain.observation import ClusterConfig
+from flink_controller.domain.observation import ClusterConfig, JobSeen
 from flink_controller.domain.plan import Policy
+from flink_controller.domain.status import JobStatus
 from flink_controller.ports import (
     ArtifactObjects,
     ArtifactRecords,
@@ -42,6 +44,40 @@ class FlinkProbe(Protocol):
 
     def overview(self) -> ClusterOverview:
         """Read version and slots."""
+
+    def jobs(self) -> list[JobSeen]:
+        """List every job."""
+
+
+class Backups(Protocol):
+    """Both tables whole, items as they are stored, and where backups lie."""
+
+    def items(self) -> Iterator[tuple[Part, Mapping[str, Any]]]:
+        """Read every item that a backup keeps."""
+
+    def jobs(self) -> int:
+        """Count specs and statuses."""
+
+    def put(self, part: Part, item: Mapping[str, Any]) -> None:
+        """Write an item. Harmless twice."""
+
+    def status_in(self, item: Mapping[str, Any]) -> JobStatus | None:
+        """Read the status in an item, None when it is another item."""
+
+    def with_status(self, item: Mapping[str, Any], status: JobStatus) -> Mapping[str, Any]:
+        """Put another status into an item."""
+
+    def clusters_in(self, items: Iterable[Mapping[str, Any]]) -> list[Cluster]:
+        """Read the clusters among items."""
+
+    def pause_item(self, reason: str) -> Mapping[str, Any]:
+        """Spell the pause of everything."""
+
+    def write_object(self, uri: str, content: bytes) -> None:
+        """Put a new object."""
+
+    def read_object(self, uri: str) -> bytes:
+        """Read an object."""
 
 
 class ArtifactUploads(Protocol):
@@ -85,6 +121,8 @@ class Remote:
     uploads: ArtifactUploads
     probe: Callable[[Cluster], FlinkProbe]
     """Gives the way to a cluster; makes no call."""
+    backups: Callable[[], Backups] | None = None
+    """Gives both tables whole; makes no call. None where nothing is stored in tables."""
     whoami: Callable[[], str] = lambda: ""
     """Names whose credentials these are; empty when nobody can say. For the record of changes."""
 
@@ -173,6 +211,7 @@ def connect(environ: Mapping[str, str]) -> Remote:
     # Imported late: these load boto3 and requests, which take longer than everything else that a command does.
     from flink_controller.adapters.aws_clients import AWSClients  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_backup import DynamoBackup  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_registry import EditableDynamoRegistry  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore  # noqa: PLC0415
@@ -204,5 +243,11 @@ def connect(environ: Mapping[str, str]) -> Remote:
         probe=FlinkRestConnections(
             secrets=SecretsManager(lambda: aws.secrets), is_local=settings.environment == "local"
         ).connect,
+        backups=lambda: DynamoBackup(
+            lambda: aws.dynamodb,
+            lambda: aws.s3,
+            spec_table=settings.job_spec_table_name,
+            state_table=settings.controller_state_table_name,
+        ),
         whoami=lambda: _whoami(aws),
     )

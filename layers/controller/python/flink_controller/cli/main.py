@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli import artifact, batch, cluster, going_back, job, key, pause, policy, savepoint, spec, wish
+from flink_controller.cli import artifact, backup, batch, cluster, going_back, job, key, pause, policy, savepoint, spec, wish
 from flink_controller.cli.context import real_session
 from flink_controller.cli.fault import told
 
@@ -38,6 +38,7 @@ app.add_typer(artifact.app, name="artifact")
 app.add_typer(key.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(backup.app, name="backup")
 
 
 def run() -> None:

@@ -1,0 +1,174 @@
+"""The tables are lost, Flink runs on: what a backup brings back, and that nothing is started twice by it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flink_controller.adapters.signatures import SignatureVerifier
+from flink_controller.adapters.system_clock import SystemClock
+from flink_controller.cli.context import Session, connect
+from flink_controller.cli.main import app
+from flink_controller.domain.lifecycle import Lifecycle
+from tests.integration.flink_server import FlinkServer
+from tests.integration.installation import BUCKET, SPEC_TABLE, STATE_TABLE, Installation, deliver, spec_item
+from tests.integration.test_functions import running, settle
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+def flinkctl(*arguments: str) -> tuple[int, str]:
+    """Run the program on this installation; give its status and all that it said."""
+    environ = dict(os.environ)
+    session = Session(lambda: connect(environ), SystemClock(), SignatureVerifier(), environ)
+    result = CliRunner().invoke(app, list(arguments), obj=session, prog_name="flinkctl")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def items(installed: Installation, table: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = installed.dynamodb.scan(TableName=table)["Items"]
+    return found
+
+
+def lose_everything(installed: Installation) -> None:
+    for table, names in ((STATE_TABLE, ("pk", "sk")), (SPEC_TABLE, ("job_id",))):
+        for item in items(installed, table):
+            installed.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in names})
+
+
+def upgrade(installed: Installation) -> None:
+    installed.put_spec(spec_item(args=["--newer"]))
+    deliver("reconcile_job/modify.json")
+    for _ in range(20):
+        status = installed.status()
+        if status is not None and status.attempt_counter == 2 and installed.lifecycle() is Lifecycle.STABLE:
+            return
+        deliver("reconcile_job/follow_up.json")
+    raise AssertionError(installed.status())
+
+
+def test_a_restored_installation_goes_on_with_the_jobs_that_run(
+    installed: Installation, flink: FlinkServer, tmp_path: Path
+) -> None:
+    running(installed)
+    before = installed.status()
+    assert flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))[0] == 0
+    lose_everything(installed)
+
+    status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert (status, "everything is paused" in said) == (0, True)
+    deliver("reconcile_job/insert.json")
+    paused = installed.status()
+    assert paused is not None
+    assert paused.waiting is not None
+    assert paused.waiting[0] == "Paused"
+    assert flinkctl("unpause", "--all")[0] == 0
+    settle(installed, Lifecycle.STABLE)
+    after = installed.status()
+    assert before is not None
+    assert after is not None
+    assert after.attempt is not None
+    assert before.attempt is not None
+    assert (after.attempt.flink_job_id, after.attempt_counter) == (before.attempt.flink_job_id, 1)
+    assert len(flink.twin.history) == 1
+
+    upgrade(installed)
+
+    assert [start.flink_job_id[-1] for start in flink.twin.history] == ["1", "2"]
+    assert flink.twin.history[1].restored_from is not None
+
+
+def test_a_job_that_went_on_after_the_backup_is_adopted_as_it_runs(
+    installed: Installation, flink: FlinkServer, tmp_path: Path
+) -> None:
+    running(installed)
+    assert flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))[0] == 0
+    upgrade(installed)
+    live = flink.twin.history[-1].flink_job_id
+    lose_everything(installed)
+
+    status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert (status, "attempt 2 runs on Flink and is adopted" in said) == (0, True)
+    flinkctl("unpause", "--all")
+    settle(installed, Lifecycle.STABLE)
+    found = installed.status()
+    assert found is not None
+    assert found.attempt is not None
+    assert (found.attempt.flink_job_id, found.attempt_counter) == (live, 2)
+    assert len(flink.twin.history) == 2
+
+
+def test_a_backup_lies_in_s3_and_is_not_replaced(installed: Installation) -> None:
+    installed.put_spec(spec_item())
+    uri = f"s3://{BUCKET}/backups/all.jsonl"
+
+    assert flinkctl("backup", "create", "--to", uri)[0] == 0
+    assert flinkctl("backup", "create", "--to", uri)[0] == 1
+    lose_everything(installed)
+    assert flinkctl("backup", "restore", "--from", uri)[0] == 0
+
+    assert [item["job_id"]["S"] for item in items(installed, SPEC_TABLE)] == ["etl"]
+
+
+def test_an_installation_with_jobs_is_not_overwritten(installed: Installation, tmp_path: Path) -> None:
+    installed.put_spec(spec_item())
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+
+    status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert (status, "has jobs" in said) == (1, True)
+
+
+def test_a_restore_that_broke_off_is_repeated(installed: Installation, tmp_path: Path) -> None:
+    installed.put_spec(spec_item())
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+    lose_everything(installed)
+    flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))[0] == 0
+
+
+def test_nothing_is_written_while_a_cluster_cannot_be_asked(installed: Installation, tmp_path: Path) -> None:
+    installed.add_cluster("http://127.0.0.1:9")
+    installed.put_spec(spec_item())
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+    lose_everything(installed)
+
+    status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert (status, "cluster default does not answer" in said) == (1, True)
+    assert items(installed, STATE_TABLE) == []
+
+
+@pytest.mark.parametrize("damage", ["half", "changed", "newer", "other", "rubbish", "foreign"])
+def test_a_damaged_backup_is_refused_before_anything_is_written(
+    installed: Installation, tmp_path: Path, damage: str
+) -> None:
+    installed.put_spec(spec_item())
+    path = tmp_path / "all.jsonl"
+    flinkctl("backup", "create", "--to", str(path))
+    lose_everything(installed)
+    first, *rest = path.read_text().splitlines(keepends=True)
+    header = json.loads(first)
+    path.write_text(
+        {
+            "half": "".join([first, *rest[:-1]]),
+            "changed": "".join([first, *rest]).replace("etl.jar", "evil.jar"),
+            "newer": "".join([json.dumps({**header, "version": 2}) + "\n", *rest]),
+            "other": "".join([json.dumps({**header, "controller_id": "other"}) + "\n", *rest]),
+            "rubbish": "\x00{]",
+            "foreign": json.dumps([1]) + "\n{}\n{}\n",
+        }[damage]
+    )
+
+    status, said = flinkctl("backup", "restore", "--from", str(path))
+
+    assert (status, "Traceback" in said) == (1, False)
+    assert items(installed, SPEC_TABLE) == items(installed, STATE_TABLE) == []
