@@ -11,9 +11,11 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.config import DeploymentConfig, FunctionOverride
-from infra.functions import RECONCILER, FunctionSpec
+from infra.encryption import key_statement
+from infra.functions import RECONCILER, Access, FunctionSpec
 from infra.layers import ROOT, Target
 from infra.messaging import Messaging
+from infra.network import Network, interface_statements
 from infra.storage import Storage
 
 _RETENTION: Final[Mapping[int, logs.RetentionDays]] = {
@@ -63,6 +65,7 @@ class ControllerFunction(Construct):
         target: Target,
         layers: Sequence[lambda_.ILayerVersion],
         environment: Mapping[str, str],
+        network: Network | None = None,
     ) -> None:
         super().__init__(scope, row.name)
         self.row = row
@@ -82,6 +85,12 @@ class ControllerFunction(Construct):
         )
         # Not AWSLambdaBasicExecutionRole, which may write to every log group of the account.
         self.log_group.grant_write(self.role)
+        placement = None if network is None else network.placement(row)
+        if placement is not None:
+            for statement in interface_statements(f"{stack.stack_name}-{row.name}"):
+                self.role.add_to_policy(statement)
+        if config.kms_key_arn is not None:
+            self.role.add_to_policy(key_statement(config.kms_key_arn))
         self.function = lambda_.Function(
             self,
             "Function",
@@ -96,13 +105,23 @@ class ControllerFunction(Construct):
             reserved_concurrent_executions=self.sizing.reserved_concurrency,
             role=self.role,
             log_group=self.log_group,
-            layers=list(layers),
+            layers=[*layers, *_kerberos(self, row, config)],
             environment=dict(environment),
+            vpc=None if placement is None else placement.vpc,
+            vpc_subnets=None if placement is None else placement.subnets,
+            security_groups=None if placement is None else placement.security_groups,
             tracing=lambda_.Tracing.ACTIVE if config.tracing else lambda_.Tracing.DISABLED,
             # Lambda takes a job that looks again and again for a runaway loop and stops it after about 16 rounds. A stream
             # job is looked at for as long as it lives; chains are bounded by the recorded next look instead.
             recursive_loop=lambda_.RecursiveLoop.ALLOW if row.wakes_itself else None,
         )
+
+
+def _kerberos(scope: Construct, row: FunctionSpec, config: DeploymentConfig) -> list[lambda_.ILayerVersion]:
+    """Give the optional layer to those who call Flink."""
+    if config.kerberos_layer_arn is None or Access.CALL_FLINK not in row.access:
+        return []
+    return [lambda_.LayerVersion.from_layer_version_arn(scope, "Kerberos", config.kerberos_layer_arn)]
 
 
 def function_code(name: str) -> lambda_.Code:

@@ -49,6 +49,35 @@ class FunctionOverride:
     reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
 
 
+_ID: typing.Final = r"-[0-9a-f]{8,17}$"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class NetworkConfig:
+    """The VPC that the functions run in. docs/network.md says what it costs."""
+
+    vpc_id: Annotated[str, Field(pattern=r"^vpc" + _ID)] | None = None
+    """An existing VPC. None: one is made, with two isolated subnets, to be peered with Flink's."""
+    cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-5])$")] = "10.97.0.0/24"
+    """Addresses of the VPC that is made: two subnets of 64."""
+    availability_zones: tuple[str, ...] = ()
+    """Of the existing VPC's subnets, in their order."""
+    subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet" + _ID)], ...] = ()
+    """Of the existing VPC: where functions run, one per availability zone."""
+    route_table_ids: tuple[Annotated[str, Field(pattern=r"^rtb" + _ID)], ...] = ()
+    """Of these subnets, in their order: the gateway endpoints become routes there."""
+    has_endpoints: bool = False
+    """Whether the existing VPC has all the endpoints already. They must let the output FunctionSecurityGroupId in."""
+    flink_security_group_id: Annotated[str, Field(pattern=r"^sg" + _ID)] | None = None
+    """Of Flink. None: one is made, for you to put on Flink."""
+    flink_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (8081,)
+    """Of Flink's REST interface, or of the gateway before it."""
+    s3_prefix_list_id: Annotated[str, Field(pattern=r"^pl" + _ID)]
+    """Of S3 in the region: `aws ec2 describe-managed-prefix-lists` names it com.amazonaws.REGION.s3."""
+    dynamodb_prefix_list_id: Annotated[str, Field(pattern=r"^pl" + _ID)]
+    """Of DynamoDB, likewise."""
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class DeploymentConfig:
     """One deployment's choices. Required fields have no value that is right everywhere."""
@@ -82,6 +111,14 @@ class DeploymentConfig:
     """Those of `flink_secrets` that Secrets Manager has rotated by the controller: tokens, API keys and passwords."""
     rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
     """Between two rotations of a secret."""
+    network: NetworkConfig | None = None
+    """The VPC of the functions. None: they run outside of one, and reach Flink by a public address."""
+    kms_key_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+$")] | None = None
+    """Your own key for tables, buckets, queues, topics, logs and environments. None: keys of AWS."""
+    kerberos_layer_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:layer:[\w-]+:\d+$")] | None = (
+        None
+    )
+    """Version of the layer that layers/kerberos/build.sh builds, for clusters behind Kerberos. None: there are none."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
@@ -164,6 +201,9 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
         f"rotated_secrets: {name} is not among flink_secrets, so no function may read it"
         for name in sorted(set(config.rotated_secrets) - set(config.flink_secrets))
     ]
+    faults += [] if config.network is None else _contradictions_of_network(config.network)
+    if config.is_local and (config.network is not None or config.kms_key_arn or config.kerberos_layer_arn):
+        faults.append("network, kms_key_arn, kerberos_layer_arn: a laptop has none of them")
     if config.environment is Environment.PROD and not (config.retain_data and config.deletion_protection):
         faults.append("retain_data, deletion_protection: prod keeps its data; a lost state table means forgotten Flink jobs")
     on_host = {config.python_version == HOST, config.architecture == HOST}
@@ -174,7 +214,20 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
     return faults
 
 
-_TEXT: typing.Final = frozenset({"controller_id", "python_version", "architecture", "alarm_email", "log_level"})
+def _contradictions_of_network(network: NetworkConfig) -> list[str]:
+    faults = []
+    if network.vpc_id is None and (network.subnet_ids or network.route_table_ids or network.has_endpoints):
+        faults.append("network: subnet_ids, route_table_ids and has_endpoints are of an existing VPC; name it by vpc_id")
+    if network.vpc_id is not None and not len(network.subnet_ids) == len(network.availability_zones) > 0:
+        faults.append("network: an existing VPC needs subnet_ids and, one for one, their availability_zones")
+    if network.vpc_id is not None and not network.has_endpoints and len(network.route_table_ids) != len(network.subnet_ids):
+        faults.append("network.route_table_ids: one for each of subnet_ids, or has_endpoints if nothing is to be made")
+    return faults
+
+
+_TEXT: typing.Final = frozenset(
+    {"controller_id", "python_version", "architecture", "alarm_email", "kerberos_layer_arn", "kms_key_arn", "log_level"}
+)
 """Fields whose override is taken as it stands: `-c python_version=3.14` is no number."""
 
 

@@ -31,8 +31,11 @@ def acknowledge_findings(
 
 def _acknowledge_function(function: ControllerFunction, *, config: DeploymentConfig, artifacts: s3.Bucket) -> None:
     policy = function.role.node.find_child("DefaultPolicy")
-    if config.tracing:
-        _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", "X-Ray's two write actions know no resource to name.")
+    if config.network is not None or config.tracing:
+        why = ["X-Ray's two write actions"] * config.tracing + ["what attaches a function to a VPC"] * (
+            config.network is not None
+        )
+        _acknowledge(policy, "AwsSolutions-IAM5[Resource::*]", f"{' and '.join(why)} know no resource to name.")
     if {Access.READ_ARTIFACTS, Access.READ_ARTIFACT_VERSIONS} & set(function.row.access):
         for namespace, bucket in config.namespace_buckets.items():
             _acknowledge(

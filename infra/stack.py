@@ -9,10 +9,12 @@ from infra.alarms import Alarms
 from infra.compute import ControllerFunction, Sizing, reconciler, settings_values
 from infra.config import DeploymentConfig
 from infra.dashboard import Dashboard
+from infra.encryption import encrypt
 from infra.functions import FUNCTIONS
 from infra.layers import Layers, Target
 from infra.messaging import Messaging
 from infra.nag import acknowledge_findings
+from infra.network import Network
 from infra.storage import Storage
 from infra.triggers import Triggers
 
@@ -37,12 +39,6 @@ class FlinkJobControllerStack(cdk.Stack):
         environment = settings.environment(
             settings_values(config=config, storage=self.storage, messaging=self.messaging, reconciler=row)
         )
-        self.functions = {
-            row.name: ControllerFunction(
-                self, row, config=config, target=target, layers=self.layers.all, environment=environment
-            )
-            for row in FUNCTIONS
-        }
         granted = grants(
             Resources(
                 storage=self.storage,
@@ -51,6 +47,34 @@ class FlinkJobControllerStack(cdk.Stack):
                 flink_secrets=config.flink_secrets,
             )
         )
+        self.network = (
+            None
+            if config.network is None
+            else Network(
+                self,
+                "Network",
+                network=config.network,
+                actions={
+                    action
+                    for row in FUNCTIONS
+                    for access in row.access
+                    for grant in granted[access]
+                    for action in grant.actions
+                },
+            )
+        )
+        self.functions = {
+            row.name: ControllerFunction(
+                self,
+                row,
+                config=config,
+                target=target,
+                layers=self.layers.all,
+                environment=environment,
+                network=self.network,
+            )
+            for row in FUNCTIONS
+        }
         self.triggers = Triggers(self, "Triggers", config=config, storage=self.storage, messaging=self.messaging)
         for function in self.functions.values():
             for access in function.row.access:
@@ -62,6 +86,8 @@ class FlinkJobControllerStack(cdk.Stack):
         self.dashboard = Dashboard(
             self, "Dashboard", alarms=self.alarms, functions=list(self.functions.values()), messaging=self.messaging
         )
+        if config.kms_key_arn is not None:
+            encrypt(self, config.kms_key_arn, except_for=[self.storage.access_log])
         acknowledge_findings(
             self,
             config=config,
@@ -75,6 +101,10 @@ class FlinkJobControllerStack(cdk.Stack):
         self._output("FollowUpQueueUrl", self.messaging.follow_ups.queue_url, "Wakes a job by its name.")
         self._output("AlertTopicArn", self.messaging.alerts.topic_arn, "What needs a person.")
         self._output("HealthUrl", self.triggers.urls[HEALTH].url, "Whether the controller works; IAM callers only.")
+        if self.network is not None:
+            self._output("FunctionSecurityGroupId", self.network.inside.security_group_id, "Of every function.")
+            self._output("FlinkCallersSecurityGroupId", self.network.to_flink.security_group_id, "Let this in to Flink.")
+            self._output("FlinkSecurityGroupId", self.network.flink.security_group_id, "Of Flink.")
 
     def _output(self, name: str, value: str, description: str) -> None:
         cdk.CfnOutput(self, name, value=value, description=description)
