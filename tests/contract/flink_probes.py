@@ -814,6 +814,68 @@ def a_life_from_submit_to_restore_is_told_in_the_same_shapes(probe: Probe) -> No
     assert tasks == [(FlinkState.RUNNING, 2, 2), (FlinkState.CANCELED, 0, 2)]
 
 
+RESTARTING: Final = RETAINING | {
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "100",
+    "restart-strategy.fixed-delay.delay": "100ms",
+}
+
+
+@probe("N20")
+def what_made_a_job_restart_is_told_newest_first_each_at_its_own_time(probe: Probe) -> None:
+    job = probe.new_id()
+
+    probe.submit("failing", job, configuration=RESTARTING)
+
+    probe.wait(lambda: len(probe.flink.failures(job) or ()) >= 2)
+    found = probe.flink.failures(job)
+    assert found is not None
+    times = [failure.at for failure in found]
+    assert times == sorted(set(times), reverse=True)
+    assert all(failure.cause.endswith("CounterJob was told to fail after 50 records") for failure in found)
+    assert probe.flink.failures(probe.new_id()) is None
+
+
+@probe("N21")
+def checkpoints_that_fail_are_counted_until_one_is_completed(probe: Probe) -> None:
+    well, ill = probe.start(), probe.new_id()
+    probe.submit("failing-snapshots", ill, configuration=RESTARTING)
+
+    def failed() -> int:
+        progress = probe.flink.checkpoint_progress(ill)
+        return 0 if progress is None else progress.failed_in_a_row
+
+    probe.wait(lambda: failed() >= 3)
+    progress = probe.flink.checkpoint_progress(ill)
+    assert progress is not None
+    assert progress.completed_at is None
+    assert progress.failure != ""
+    probe.wait(lambda: (probe.flink.checkpoint_progress(well) or CheckpointProgress()).completed_at is not None)
+    progress = probe.flink.checkpoint_progress(well)
+    assert progress is not None
+    assert (progress.failed_in_a_row, progress.failure) == (0, "")
+    assert probe.flink.checkpoint_progress(probe.new_id()) is None
+
+
+@probe("N22")
+def a_job_that_keeps_up_is_measured_and_its_sources_do_not_wait(probe: Probe) -> None:
+    job = probe.start()
+    graph = probe.flink.graph(job)
+    assert graph is not None
+
+    source, *others = graph
+
+    assert source.inputs == ()
+    assert all(set(vertex.inputs) <= {known.id for known in graph} for vertex in others)
+    probe.wait(lambda: probe.flink.load(job, source.id) is not None)
+    load = probe.flink.load(job, source.id)
+    assert load is not None
+    assert load.backpressured < 0.5
+    assert 0.0 <= load.busy <= 1.0
+    assert probe.flink.graph(probe.new_id()) is None
+    assert probe.flink.load(probe.new_id(), source.id) is None
+
+
 @probe("N17")
 def without_taskmanagers_a_job_is_running_by_name_and_comes_back_from_its_checkpoint(probe: Probe) -> None:
     settings = RETAINING | {

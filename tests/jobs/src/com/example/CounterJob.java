@@ -61,8 +61,9 @@ public final class CounterJob {
                         .name("count")
                         .uid("count" + suffix);
         if (slowness > 0) {
-            // A chain of its own, so that what it cannot take shows as backpressure of the counter.
-            counts = counts.map(new Delay(slowness)).name("slow").uid("slow").disableChaining();
+            // A chain of its own, or one with the sink, so that what it cannot take shows as backpressure of the counter.
+            counts = counts.map(new Delay(slowness, arguments.text("slow-while", ""))).name("slow").uid("slow");
+            counts = arguments.has("slow-with-sink") ? counts.startNewChain() : counts.disableChaining();
         }
         counts.sinkTo(new DiscardingSink<>()).name("discard " + version).uid("discard" + suffix);
         // No name here: a name in code would win over pipeline.name.
@@ -95,16 +96,25 @@ public final class CounterJob {
     /** Takes its time. */
     private static final class Delay extends RichMapFunction<Long, Long> {
         private final long milliseconds;
+        private final String file;
 
-        Delay(long milliseconds) {
+        Delay(long milliseconds, String file) {
             this.milliseconds = milliseconds;
+            this.file = file;
         }
 
         @Override
         public Long map(Long number) throws InterruptedException {
-            Thread.sleep(milliseconds);
+            if (isAsked(file)) {
+                Thread.sleep(milliseconds);
+            }
             return number;
         }
+    }
+
+    /** Whether a fault is wanted: always, or as long as somebody keeps a file in place. */
+    private static boolean isAsked(String file) {
+        return file.isEmpty() || Files.exists(Path.of(file));
     }
 
     /** The counter. */
@@ -113,6 +123,7 @@ public final class CounterJob {
         private final String version;
         private final String beats;
         private final long failAfter;
+        private final String failWhile;
         private final boolean failsSnapshots;
         private final String snapshotHold;
         private final String endHold;
@@ -127,6 +138,7 @@ public final class CounterJob {
             this.version = version;
             this.beats = arguments.text("beats", "");
             this.failAfter = arguments.number("fail-after", Long.MAX_VALUE);
+            this.failWhile = arguments.text("fail-while", "");
             this.failsSnapshots = arguments.has("ckpt-fail");
             this.snapshotHold = arguments.text("hold-snapshots", "");
             this.endHold = arguments.text("hold-ends", "");
@@ -178,7 +190,7 @@ public final class CounterJob {
 
         @Override
         public void processElement(Long number, Context context, Collector<Long> out) throws Exception {
-            if (++seen > failAfter) {
+            if (++seen > failAfter && isAsked(failWhile)) {
                 throw new IllegalStateException("CounterJob was told to fail after " + failAfter + " records");
             }
             long count = (perKey.value() == null ? 0 : perKey.value()) + 1;
