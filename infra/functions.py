@@ -231,7 +231,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         timeout_s=30,
         memory_mb=512,
         triggers=(SecretRotation(),),
-        access=(Access.READ_REGISTRY, Access.CALL_FLINK, Access.ROTATE_SECRETS),
+        access=(Access.READ_REGISTRY, Access.LIST_REGISTRY, Access.CALL_FLINK, Access.ROTATE_SECRETS),
         reserved_concurrency=1,
     ),
     FunctionSpec(
