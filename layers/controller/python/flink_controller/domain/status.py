@@ -433,7 +433,7 @@ class RefusedRevision(Value):
 
 
 class Failures(Value):
-    """Ends that nobody asked for, since the job was last stable."""
+    """A row of ends that nobody asked for, and of restarts of what was unhealthy; an attempt that lasts ends it."""
 
     count: int = 0
     last_at: datetime | None = None
