@@ -59,6 +59,7 @@ class Resources:
     messaging: Messaging
     state_buckets: Sequence[str]
     flink_secrets: Sequence[str] = ()
+    scrape_secret: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,9 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         Access.READ_SAVED_STATE: _on_buckets(s3_state.READ_ACTIONS, *state_buckets),
         Access.COUNT_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.COUNT_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
         Access.CALL_FLINK: _on_secrets(secrets.READ_ACTIONS, resources.flink_secrets),
+        Access.ADMIT_SCRAPERS: _on_secrets(
+            secrets.READ_ACTIONS, [resources.scrape_secret] if resources.scrape_secret else []
+        ),
         Access.ROTATE_SECRETS: _on_secrets(secrets.ROTATE_ACTIONS, resources.flink_secrets),
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
     }

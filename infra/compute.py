@@ -160,6 +160,7 @@ def settings_values(
         "function_timeout_seconds": timeout_s,
         # A submit may be on its way for as long as the invocation that sent it lives; twice that leaves no doubt.
         "submit_timeout_seconds": max(_LEAST_SUBMIT_TIMEOUT_S, 2 * timeout_s),
+        "scrape_secret": config.scrape_secret or "",
         "per_job_metrics": config.per_job_metrics,
         "log_level": config.log_level,
         "tracing": config.tracing,

@@ -119,6 +119,9 @@ class DeploymentConfig:
         None
     )
     """Version of the layer that layers/kerberos/build.sh builds, for clusters behind Kerberos. None: there are none."""
+    scrape_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")] | None = None
+    """Name of an existing secret whose text is a bearer token: gives Prometheus and others that cannot sign an address of
+    their own for `/metrics` alone. None: every caller signs."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
@@ -226,7 +229,16 @@ def _contradictions_of_network(network: NetworkConfig) -> list[str]:
 
 
 _TEXT: typing.Final = frozenset(
-    {"controller_id", "python_version", "architecture", "alarm_email", "kerberos_layer_arn", "kms_key_arn", "log_level"}
+    {
+        "controller_id",
+        "python_version",
+        "architecture",
+        "alarm_email",
+        "kerberos_layer_arn",
+        "kms_key_arn",
+        "log_level",
+        "scrape_secret",
+    }
 )
 """Fields whose override is taken as it stands: `-c python_version=3.14` is no number."""
 

@@ -33,6 +33,7 @@ class Access(Enum):
     READ_SAVED_STATE = "find and read savepoints and checkpoints"
     COUNT_FOLLOW_UPS = "count the wake-ups that wait"
     CALL_FLINK = "call the clusters, with credentials from their secrets"
+    ADMIT_SCRAPERS = "read the token of scrapers that cannot sign, where there is one"
     ROTATE_SECRETS = "propose versions of clusters' secrets and put them in force"
     SEND_FOLLOW_UPS = "wake a job later"
 
@@ -247,6 +248,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
             Access.LIST_REGISTRY,
             Access.READ_BARRIERS,
             Access.COUNT_FOLLOW_UPS,
+            Access.ADMIT_SCRAPERS,
         ),
         reserved_concurrency=2,
     ),

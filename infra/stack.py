@@ -45,6 +45,7 @@ class FlinkJobControllerStack(cdk.Stack):
                 messaging=self.messaging,
                 state_buckets=config.state_buckets,
                 flink_secrets=config.flink_secrets,
+                scrape_secret=config.scrape_secret,
             )
         )
         self.network = (
@@ -105,6 +106,9 @@ class FlinkJobControllerStack(cdk.Stack):
             self._output("FunctionSecurityGroupId", self.network.inside.security_group_id, "Of every function.")
             self._output("FlinkCallersSecurityGroupId", self.network.to_flink.security_group_id, "Let this in to Flink.")
             self._output("FlinkSecurityGroupId", self.network.flink.security_group_id, "Of Flink.")
+        if config.scrape_secret:
+            url = self.triggers.scrape_url(self.functions[HEALTH])
+            self._output("ScrapeUrl", f"{url.url}metrics", "Metrics for scrapers with the bearer token.")
 
     def _output(self, name: str, value: str, description: str) -> None:
         cdk.CfnOutput(self, name, value=value, description=description)

@@ -15,6 +15,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from flink_controller.domain.names import artifact_prefix
+from flink_controller.settings import SCRAPE_ALIAS
 from infra.access import stream_grant
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
@@ -61,6 +62,14 @@ class Triggers(Construct):
                     )
                 case _:
                     assert_never(trigger)
+
+    def scrape_url(self, target: ControllerFunction) -> lambda_.FunctionUrl:
+        """Give an address that AWS lets everybody call: the function itself asks for a token, and answers nothing else.
+
+        It belongs to an alias, so that the function can tell its requests from signed ones by nothing that callers write.
+        """
+        alias = lambda_.Alias(target, "Scrape", alias_name=SCRAPE_ALIAS, version=target.function.current_version)
+        return alias.add_function_url(auth_type=lambda_.FunctionUrlAuthType.NONE)
 
     def _on_upload(self, target: ControllerFunction) -> None:
         # An upload is told once and nothing looks for a lost one, so the event is kept until it can be sent again.

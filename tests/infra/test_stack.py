@@ -3,12 +3,14 @@
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
 
-from flink_controller.settings import Settings
+from flink_controller.settings import SCRAPE_ALIAS, Settings
+from infra.app import build
 from infra.functions import FUNCTIONS
 from tests.infra.conftest import Synthesized
 
@@ -197,6 +199,25 @@ def test_every_created_object_is_admitted_and_every_deleted_one_looked_after(dep
         bucket: {("s3:ObjectCreated:*",): below, ("s3:ObjectRemoved:*",): below}
         for bucket in deployment.config.namespace_buckets.values()
     }
+
+
+def test_scrapers_that_cannot_sign_have_an_address_of_their_own_only_where_one_is_asked_for(
+    context: Mapping[str, Any],
+) -> None:
+    chosen = {**context, "environment": "prod", "scrape_secret": "prometheus/token", "aws:cdk:bundling-stacks": []}
+    app = cdk.App(context=chosen)
+    stack = build(app)
+
+    template = app.synth().get_stack_artifact(stack.artifact_id).template["Resources"]
+    urls = {
+        url["Properties"]["AuthType"]: url["Properties"] for url in template.values() if url["Type"] == "AWS::Lambda::Url"
+    }
+    (alias,) = [found["Properties"] for found in template.values() if found["Type"] == "AWS::Lambda::Alias"]
+    readers = [policy for policy in template.values() if "prometheus/token-??????" in json.dumps(policy)]
+    assert set(urls) == {"AWS_IAM", "NONE"}
+    assert "Qualifier" not in urls["AWS_IAM"]
+    assert urls["NONE"]["Qualifier"] == alias["Name"] == SCRAPE_ALIAS
+    assert len(readers) == 1
 
 
 def test_health_answers_signed_requests_only(deployment: Synthesized) -> None:

@@ -57,10 +57,13 @@ RIGHTS.watch(HANDLERS.events)
 class Context(LambdaContext):
     """What Lambda hands to a handler beside the event."""
 
-    def __init__(self, remaining: timedelta = timedelta(seconds=60), function: str = "reconcile_job") -> None:
+    def __init__(
+        self, remaining: timedelta = timedelta(seconds=60), function: str = "reconcile_job", alias: str = ""
+    ) -> None:
         self._function_name = function
         self._function_version = "$LATEST"
         self._invoked_function_arn = f"arn:aws:lambda:{REGION}:123456789012:function:flink-job-controller-dev-{function}"
+        self._invoked_function_arn += f":{alias}" if alias else ""
         self._memory_limit_in_mb = 1024
         self._aws_request_id = "8f0c5b1e-6a53-4f1e-9d25-2f2f5a0f9c11"
         self._log_group_name = f"/aws/lambda/flink-job-controller-dev-{function}"
@@ -76,11 +79,11 @@ def sample(path: str) -> Any:
     return json.loads((EVENTS / path).read_text(encoding="utf-8"))
 
 
-def invoke(function: str, event: Any, *, remaining: timedelta = timedelta(seconds=60)) -> Any:
+def invoke(function: str, event: Any, *, remaining: timedelta = timedelta(seconds=60), alias: str = "") -> Any:
     """Call a function's handler as Lambda does: with what survives JSON, and its answer likewise."""
     handler = importlib.import_module(f"functions.{function}.handler").lambda_handler
     with RIGHTS.of(function):
-        return json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context(remaining, function))))
+        return json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context(remaining, function, alias))))
 
 
 def deliver(path: str) -> Any:

@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, settings
 
+from flink_controller.bootstrap import controller
+from flink_controller.settings import SCRAPE_ALIAS
+from flink_controller.testing.memory_secrets import MemorySecrets
+from functions.health import handler
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import (
     STATE_TABLE,
@@ -166,3 +171,63 @@ def test_scrapers_read_the_fleet_from_the_state_table(installed: Installation, f
     assert found["flink_controller_circuits_open"] == 0
     assert found["flink_controller_follow_ups"] >= 1
     assert len(flink.requests) == requests_before
+
+
+# Scrapers that cannot sign
+
+
+TOKEN = "a-token-that-nobody-guesses-1234"  # noqa: S105  # of a test
+
+
+@pytest.fixture
+def scraped(monkeypatch: pytest.MonkeyPatch, installed: Installation) -> MemorySecrets:  # noqa: ARG001  # the handler's world
+    """Give the secrets, with the token in force, and an installation that names it."""
+    monkeypatch.setenv("FLINKCTL_SCRAPE_SECRET", "prometheus/token")
+    secrets = MemorySecrets({"prometheus/token": f"{TOKEN}\n"})
+    monkeypatch.setattr(handler, "controller", lambda: replace(controller(), secrets=secrets))
+    return secrets
+
+
+def scrape(authorization: Any, path: str = "/metrics") -> Any:
+    event = sample("health/live.json")
+    event["rawPath"] = path
+    event["requestContext"]["http"] |= {"path": path}
+    event["headers"] |= {} if authorization is None else {"authorization": authorization}
+    return invoke("health", event, alias=SCRAPE_ALIAS)
+
+
+@pytest.mark.usefixtures("scraped")
+def test_a_scraper_with_the_token_reads_the_metrics_and_nothing_else() -> None:
+    assert "flink_active_jobs" in scrape(f"Bearer {TOKEN}")["body"]
+    for path in ("/health/ready", "/health/live", "/"):
+        assert scrape(f"Bearer {TOKEN}", path)["statusCode"] == 404
+
+
+@pytest.mark.usefixtures("scraped")
+@pytest.mark.parametrize(
+    "given", [None, "", "Bearer", "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"bearer {TOKEN}", "Bearer \ud800", 7, [TOKEN]]
+)
+def test_a_scraper_without_the_token_is_turned_away(given: Any) -> None:
+    answer = scrape(given)
+
+    assert (answer["statusCode"], answer["headers"]["www-authenticate"]) == (401, "Bearer")
+    assert TOKEN not in json.dumps(answer)
+
+
+def test_a_token_that_was_replaced_is_good_at_once(scraped: MemorySecrets) -> None:
+    scrape(f"Bearer {TOKEN}")
+    scraped.replace("prometheus/token", "another-token-that-nobody-guesses")
+
+    assert scrape("Bearer another-token-that-nobody-guesses")["statusCode"] == 200
+    assert scrape(f"Bearer {TOKEN}")["statusCode"] == 401
+
+
+def test_a_token_that_anybody_guesses_is_none(scraped: MemorySecrets) -> None:
+    scraped.replace("prometheus/token", "prometheus")
+
+    assert scrape("Bearer prometheus")["statusCode"] == 503
+
+
+@pytest.mark.usefixtures("installed")
+def test_without_a_secret_nobody_comes_in_unsigned() -> None:
+    assert scrape("Bearer ")["statusCode"] == 401

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 
@@ -25,7 +25,7 @@ from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
 from flink_controller.adapters.state_storage import StateStorageByScheme
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.plan import Policy
-from flink_controller.ports import BurnJar, Ports
+from flink_controller.ports import BurnJar, Ports, Secrets
 from flink_controller.services.rotate_credentials import Rotation
 from flink_controller.settings import Settings
 
@@ -40,6 +40,7 @@ class Controller:
     settings: Settings
     policy: Policy
     ports: Ports
+    secrets: Secrets = field(default_factory=lambda: SecretsManager(lambda: AWSClients().secrets))
 
 
 def build_controller(settings: Settings) -> Controller:

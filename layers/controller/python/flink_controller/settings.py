@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 ENVIRONMENT_PREFIX = "FLINKCTL_"
+SCRAPE_ALIAS = "scrape"
+"""Of the function `health`: requests that come by it are not signed, and may ask for the metrics alone."""
 
 
 class SettingsError(ValueError):
@@ -47,6 +49,8 @@ class Settings:
     """Longest life of one invocation; part of the quarantine after a JobManager was lost."""
     submit_timeout_seconds: int = 120
     """A submit whose answer was lost is not sent again before this; twice the longest invocation."""
+    scrape_secret: str = ""
+    """Name of the secret whose text lets scrapers in that cannot sign. Empty: there is no address for these."""
     per_job_metrics: bool = False
     """Whether some metrics are published for each job as well; each job then costs some 6 metrics."""
     log_level: str = "INFO"
