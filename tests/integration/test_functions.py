@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import boto3
 import pytest
 
+from flink_controller.bootstrap import rotation
 from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.cluster import Auth
 from flink_controller.domain.lifecycle import Lifecycle
@@ -18,6 +19,7 @@ from flink_controller.domain.status import DueKind
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import SOURCE
 from flink_controller.testing.jars import jar_bytes
+from functions.rotate_credentials.handler import lambda_handler as rotate_credentials
 from infra.functions import FUNCTIONS
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import (
@@ -25,7 +27,9 @@ from tests.integration.installation import (
     CONTROLLER,
     EVENTS,
     JAR,
+    RIGHTS,
     STATE_TABLE,
+    Context,
     Installation,
     deliver,
     invoke,
@@ -613,10 +617,13 @@ def test_a_proposed_credential_is_tried_on_the_cluster_and_put_in_force(
     assert known is not None
     installed.registry.put_cluster(known.model_copy(update={"auth": Auth.BEARER, "secret": arn}))
 
+    # Which secrets a function may read is a deployment's choice; the installation of these tests has none of its own.
     done = [
-        invoke("rotate_credentials", {**sample(f"rotate_credentials/{step}.json"), "SecretId": arn})["done"]
+        rotate_credentials({**sample(f"rotate_credentials/{step}.json"), "SecretId": arn}, Context())["done"]
         for step in ("create", "set", "test", "finish", "finish")
     ]
+    with RIGHTS.of("rotate_credentials"):
+        assert [cluster.name for cluster in rotation().registry.clusters()] == ["default"]
 
     assert (done[0], done[2:]) == ("proposed already", ["accepted by default", "in force", "in force already"])
     assert secrets.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")["SecretString"] == proposed
