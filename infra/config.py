@@ -78,6 +78,23 @@ class NetworkConfig:
     """Of DynamoDB, likewise."""
 
 
+class TeamGrant(Enum):
+    """What a team's role may do in its namespace."""
+
+    READ = "read"
+    DEPLOY = "deploy"
+    OPERATE = "operate"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Team:
+    """One role's right in one namespace."""
+
+    role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")]
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    grant: TeamGrant
+
+
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class DeploymentConfig:
     """One deployment's choices. Required fields have no value that is right everywhere."""
@@ -122,6 +139,9 @@ class DeploymentConfig:
     scrape_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")] | None = None
     """Name of an existing secret whose text is a bearer token: gives Prometheus and others that cannot sign an address of
     their own for `/metrics` alone. None: every caller signs."""
+
+    teams: tuple[Team, ...] = ()
+    """Existing roles of this account, each with a namespace and `read`, `deploy` or `operate` there (docs/security.md)."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
@@ -191,6 +211,11 @@ def _contradictions(config: DeploymentConfig) -> list[str]:
     """List what each field's own rule cannot see."""
     functions = {row.name for row in FUNCTIONS}
     faults = [
+        f"teams.{number}.namespace: artifacts is no namespace; its prefix belongs to namespace default"
+        for number, team in enumerate(config.teams)
+        if team.namespace == "artifacts"
+    ]
+    faults += [
         f"function_overrides.{name}: there is no such function; there are {', '.join(sorted(functions))}"
         for name in sorted(set(config.function_overrides) - functions)
     ]

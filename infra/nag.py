@@ -7,10 +7,11 @@ from constructs import Construct, IConstruct
 
 from flink_controller.domain.names import artifact_prefix
 from infra.compute import ControllerFunction
-from infra.config import DeploymentConfig
+from infra.config import DeploymentConfig, TeamGrant
 from infra.functions import Access
 from infra.messaging import Messaging
 from infra.storage import Storage
+from infra.tenancy import Teams
 
 
 def acknowledge_findings(
@@ -20,13 +21,30 @@ def acknowledge_findings(
     storage: Storage,
     messaging: Messaging,
     functions: list[ControllerFunction],
+    teams: Teams,
 ) -> None:
     """Record why each remaining finding is right as it is."""
     for function in functions:
         _acknowledge_function(function, config=config, artifacts=storage.artifacts)
     for queue in (messaging.stream_failures, messaging.invocation_failures):
         _acknowledge_failure_queue(queue)
+    _acknowledge_teams(teams, config=config, artifacts=storage.artifacts)
     _acknowledge_notifications_handler(stack)
+
+
+def _acknowledge_teams(teams: Teams, *, config: DeploymentConfig, artifacts: s3.Bucket) -> None:
+    child = artifacts.node.default_child
+    assert isinstance(child, s3.CfnBucket)  # an L2 bucket is always made of one
+    common = f"<{Stack.of(artifacts).get_logical_id(child)}.Arn>"
+    for team, policy in teams.policies.items():
+        own = config.namespace_buckets.get(team.namespace)
+        bucket = common if own is None else f"arn:<AWS::Partition>:s3:::{own}"
+        if team.grant is TeamGrant.DEPLOY:
+            _acknowledge(
+                policy,
+                f"AwsSolutions-IAM5[Resource::{bucket}/{artifact_prefix(team.namespace)}*]",
+                "A team uploads under any key of its namespace's prefix, and under no other.",
+            )
 
 
 def _acknowledge_function(function: ControllerFunction, *, config: DeploymentConfig, artifacts: s3.Bucket) -> None:

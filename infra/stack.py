@@ -16,6 +16,7 @@ from infra.messaging import Messaging
 from infra.nag import acknowledge_findings
 from infra.network import Network
 from infra.storage import Storage
+from infra.tenancy import Teams
 from infra.triggers import Triggers
 
 HEALTH = "health"
@@ -83,6 +84,7 @@ class FlinkJobControllerStack(cdk.Stack):
                     function.function.add_to_role_policy(grant.statement())
             self.triggers.connect(function)
         self.operators = OperatorsPolicy(self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH])
+        self.teams = Teams(self, "Teams", storage=self.storage, teams=config.teams)
         self.alarms = Alarms(self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging)
         self.dashboard = Dashboard(
             self, "Dashboard", alarms=self.alarms, functions=list(self.functions.values()), messaging=self.messaging
@@ -95,6 +97,7 @@ class FlinkJobControllerStack(cdk.Stack):
             storage=self.storage,
             messaging=self.messaging,
             functions=list(self.functions.values()),
+            teams=self.teams,
         )
         self._output("ArtifactBucketName", self.storage.artifacts.bucket_name, "Upload artifacts here.")
         self._output("JobSpecTableName", self.storage.specs.table_name, "Write specs here.")

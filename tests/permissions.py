@@ -68,7 +68,10 @@ def permissions(statements: Iterable[Mapping[str, Any]], label: Callable[[Any], 
         assert statement["Effect"] == "Allow", statement
         assert not {"NotAction", "NotResource", "Principal"} & set(statement), statement
         conditions = {
-            operator: {key: tuple(map(str, listed(values))) for key, values in keys.items()}
+            operator: {
+                key: tuple(str(value) if isinstance(value, bool) else label(value) for value in listed(values))
+                for key, values in keys.items()
+            }
             for operator, keys in statement.get("Condition", {}).items()
         }
         found += [
@@ -120,7 +123,7 @@ def requests_of(service: str, operation: str, params: Mapping[str, Any], labels:
             name = "SendMessage" if operation == "SendMessageBatch" else operation
             yield Request(action=f"sqs:{name}", resource=labels[params["QueueUrl"]])
         case "secretsmanager", _:
-            yield Request(action=f"{service}:{operation}", resource=labels[params["SecretId"]])
+            yield Request(action=f"{service}:{operation}", resource=labels.get(params["SecretId"], params["SecretId"]))
         case _:
             raise AssertionError(f"no rule for {service}:{operation}: say here on which resource it acts")
 

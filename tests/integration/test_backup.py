@@ -12,6 +12,7 @@ from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.cli.context import Session, connect
 from flink_controller.cli.main import app
+from flink_controller.domain.errors import ControllerError
 from flink_controller.domain.lifecycle import Lifecycle
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import BUCKET, SPEC_TABLE, STATE_TABLE, Installation, deliver, spec_item
@@ -172,3 +173,37 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(
 
     assert (status, "Traceback" in said) == (1, False)
     assert items(installed, SPEC_TABLE) == items(installed, STATE_TABLE) == []
+
+
+def test_items_of_the_first_form_are_read_by_this_version(installed: Installation, flink: FlinkServer) -> None:
+    """`recorded_items_1.jsonl` was made by `flinkctl backup create` and is never made anew: later versions must read it."""
+    path = Path(__file__).with_name("recorded_items_1.jsonl")
+
+    assert flinkctl("backup", "restore", "--from", str(path))[0] == 0
+
+    recorded = installed.status()
+    assert recorded is not None
+    assert recorded.attempt is not None
+    assert (recorded.attempt.number, recorded.attempt_counter, recorded.revision_counter) == (2, 2, 2)
+    assert [revision.number for revision in installed.statuses.revisions("etl")] == [1, 2]
+    assert installed.events()[-1] == "Stable"
+    assert installed.head() is not None
+    assert [key.key_id for key in installed.registry.keys()] == ["demo"]
+
+
+def test_an_item_of_a_newer_form_is_left_alone_and_said(installed: Installation, flink: FlinkServer) -> None:
+    running(installed)
+    installed.dynamodb.update_item(
+        TableName=STATE_TABLE,
+        Key={"pk": {"S": "JOB#etl"}, "sk": {"S": "STATUS"}},
+        UpdateExpression="SET schema_version = :newer",
+        ExpressionAttributeValues={":newer": {"N": "2"}},
+    )
+    before = len(flink.requests)
+
+    answer = deliver("reconcile_job/insert.json")
+
+    assert answer["batchItemFailures"] != []
+    assert len(flink.requests) == before
+    with pytest.raises(ControllerError, match="newer controller"):
+        installed.status()

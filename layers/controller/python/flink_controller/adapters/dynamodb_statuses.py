@@ -43,6 +43,7 @@ from flink_controller.domain.lifecycle import summarise
 from flink_controller.domain.names import JobName, shown
 from flink_controller.domain.report import surplus
 from flink_controller.domain.status import (
+    SCHEMA_VERSION,
     DueKind,
     Event,
     JobStatus,
@@ -491,7 +492,16 @@ def _item_of(error: "ClientError") -> Item:
 
 
 def _status(item: Item) -> JobStatus | None:
-    return parsed(JobStatus, item) if "document" in item else None
+    if "document" not in item:
+        return None
+    # Beside the document, whose defaults are left out: the version that wrote it would leave its own out as well.
+    version = int(item.get("schema_version", number(SCHEMA_VERSION))["N"])
+    if version > SCHEMA_VERSION:
+        raise ControllerError(
+            f"{shown(item['pk']['S'])} was written by a newer controller, in form {version}; this one reads up to"
+            f" {SCHEMA_VERSION}: deploy the newer version again, or restore a backup of this one"
+        )
+    return parsed(JobStatus, item)
 
 
 def _artifact_of(status: JobStatus) -> str | None:
