@@ -175,7 +175,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(
     assert items(installed, SPEC_TABLE) == items(installed, STATE_TABLE) == []
 
 
-def test_items_of_the_first_form_are_read_by_this_version(installed: Installation, flink: FlinkServer) -> None:
+def test_items_of_the_first_form_are_read_by_this_version(installed: Installation) -> None:
     """`recorded_items_1.jsonl` was made by `flinkctl backup create` and is never made anew: later versions must read it."""
     path = Path(__file__).with_name("recorded_items_1.jsonl")
 
@@ -188,7 +188,7 @@ def test_items_of_the_first_form_are_read_by_this_version(installed: Installatio
     assert [revision.number for revision in installed.statuses.revisions("etl")] == [1, 2]
     assert installed.events()[-1] == "Stable"
     assert installed.head() is not None
-    assert [key.key_id for key in installed.registry.keys()] == ["demo"]
+    assert installed.registry.key("demo") is not None
 
 
 def test_an_item_of_a_newer_form_is_left_alone_and_said(installed: Installation, flink: FlinkServer) -> None:
