@@ -11,10 +11,13 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from flink_controller.adapters.aws_clients import AWSClients
+from flink_controller.adapters.flink_rest import FlinkRestConnections
 from flink_controller.bootstrap import controller
+from flink_controller.domain.cluster import Auth
 from flink_controller.domain.errors import TransientError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.observation import StorageUnreadable, StoredState
+from flink_controller.services.reconcile import reconcile_job
 from flink_controller.testing.scenarios import stable_on
 from flink_controller.testing.simulator import World
 from flink_controller.testing.simulator import spec_item as simulated_item
@@ -59,8 +62,16 @@ def test_every_service_that_a_function_calls_has_its_row() -> None:
 
     # Whose credentials these are is asked by flinkctl alone.
     clients.remove("sts")
-    assert clients == {"dynamodb", "s3", "sqs"}
-    assert rows == {"DynamoDB", "S3, artifacts", "S3, savepoints and checkpoints", "SQS", "CloudWatch", "Flink"}
+    assert clients == {"dynamodb", "s3", "secrets", "sqs"}
+    assert rows == {
+        "DynamoDB",
+        "S3, artifacts",
+        "S3, savepoints and checkpoints",
+        "SQS",
+        "Secrets Manager",
+        "CloudWatch",
+        "Flink",
+    }
 
 
 def test_without_dynamodb_a_look_touches_nothing_and_comes_again(installed: Installation, flink: FlinkServer) -> None:
@@ -200,6 +211,38 @@ def test_without_sqs_a_tick_fails_so_that_the_error_alarm_sees_it(installed: Ins
 
     deliver("reconcile_fleet/tick.json")
     assert installed.woken() == ["etl"]
+
+
+class SecretsAway:
+    """Secrets Manager that does not answer."""
+
+    def read(self, arn: str, *, is_refused: bool = False) -> str:
+        """Give nothing."""
+        raise TransientError(f"Secrets Manager does not answer: {arn}, {is_refused}")
+
+
+def test_without_secrets_manager_a_cluster_that_asks_for_credentials_is_not_asked_and_its_jobs_wait(
+    installed: Installation, flink: FlinkServer
+) -> None:
+    ready(installed)
+    known = installed.registry.cluster("default")
+    assert known is not None
+    installed.registry.put_cluster(known.model_copy(update={"auth": Auth.BEARER, "secret": "arn:of-a-secret"}))
+    wired, before = controller(), len(flink.requests)
+
+    ports = replace(wired.ports, flink=FlinkRestConnections(secrets=SecretsAway(), is_local=True))
+    reconcile_job(ports, wired.policy, "etl", owner="me")
+
+    status = installed.status()
+    assert status is not None
+    reachable = status.condition("ClusterReachable")
+    assert reachable is not None
+    assert (installed.lifecycle(), reachable.status, reachable.reason) == (
+        Lifecycle.WAITING,
+        "False",
+        "ClusterUnreachable",
+    )
+    assert len(flink.requests) == before
 
 
 def test_metrics_and_logs_are_lines_on_stdout_and_no_calls(
