@@ -21,9 +21,11 @@ from flink_controller.adapters import (
     dynamodb_registry,
     dynamodb_specs,
     dynamodb_statuses,
+    event_bus,
     s3_artifacts,
     s3_state,
     secrets,
+    sns_alerts,
     sqs_follow_ups,
 )
 from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
@@ -157,6 +159,10 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
             secrets.READ_ACTIONS, [resources.scrape_secret] if resources.scrape_secret else []
         ),
         Access.ROTATE_SECRETS: _on_secrets(secrets.ROTATE_ACTIONS, resources.flink_secrets),
+        Access.PUBLISH_EVENTS: [
+            Grant(actions=event_bus.PUT_ACTIONS, resources=[messaging.events.event_bus_arn]),
+            Grant(actions=sns_alerts.PUBLISH_ACTIONS, resources=[messaging.alerts.topic_arn]),
+        ],
         Access.SEND_FOLLOW_UPS: [Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn])],
     }
 

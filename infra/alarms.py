@@ -16,7 +16,7 @@ from flink_controller.domain.status import JobType
 from flink_controller.telemetry import Deployment, Metric
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
-from infra.functions import SpecStream
+from infra.functions import EventStream, SpecStream
 from infra.messaging import Messaging
 from infra.metrics import PERIOD, published
 
@@ -42,6 +42,8 @@ DASHBOARD_ONLY: Final = {
     Metric.ACTIVE_JOBS: "a number that is neither good nor bad",
     Metric.ARTIFACTS_ADMITTED: "what should happen",
     Metric.ARTIFACTS_MADE_UP_FOR: "healed by itself",
+    Metric.ALERTS_SENT: "each has called already",
+    Metric.EVENTS_PUBLISHED: "load; events that are late have an alarm",
     Metric.CLUSTERS_UNREACHABLE: "the same as the alarm cluster-unhealthy, counted",
     Metric.DEPLOYMENT_DURATION: "how long a main() takes is the team's affair; jobs-stuck calls when it never ends",
     Metric.FLEET_JOBS: "a number that is neither good nor bad",
@@ -164,6 +166,13 @@ class Alarms(Construct):
                 is_controller=False,
             )
         self._alarm(
+            "events-unreadable",
+            published(Metric.EVENTS_UNREADABLE, "Sum"),
+            threshold=1,
+            says="An event could not be read and was not published.",
+            guide="event-failures",
+        )
+        self._alarm(
             "artifacts-refused",
             published(Metric.ARTIFACTS_REFUSED, "Sum"),
             threshold=1,
@@ -228,6 +237,14 @@ class Alarms(Construct):
                 says="Spec writes wait for longer than two minutes before they are looked at.",
                 guide="stream-behind",
             )
+        if any(isinstance(trigger, EventStream) for trigger in target.row.triggers):
+            self._alarm(
+                f"{name}-iterator-age",
+                function.metric("IteratorAge", period=PERIOD, statistic="Maximum"),
+                threshold=_ITERATOR_AGE_MS,
+                says="Events and alerts wait for longer than two minutes before they are published.",
+                guide="events-behind",
+            )
         if target.row.schedule and schedules_enabled:
             self._alarm(
                 f"{name}-heartbeat",
@@ -247,6 +264,11 @@ class Alarms(Construct):
                 "stream-failures",
                 messaging.stream_failures,
                 "A batch of spec writes was given up; the next sweeps look at its jobs.",
+            ),
+            (
+                "event-failures",
+                messaging.event_failures,
+                "Events could not be published for twelve hours; nobody was told of them.",
             ),
             (
                 "invocation-failures",

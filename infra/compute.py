@@ -152,6 +152,7 @@ def settings_values(
         "namespace_buckets": ",".join(f"{name}={bucket}" for name, bucket in sorted(config.namespace_buckets.items())),
         "follow_up_queue_url": messaging.follow_ups.queue_url,
         "alert_topic_arn": messaging.alerts.topic_arn,
+        "event_bus_name": messaging.events.event_bus_name,
         "controller_id": config.controller_id,
         "environment": config.environment.value,
         "state_buckets": ",".join(config.state_buckets),

@@ -88,6 +88,11 @@ class Dashboard(Construct):
                 published(Metric.FLEET_WOKEN, "Sum", label="woken by ticks"),
             ),
             _graph(
+                "Events",
+                published(Metric.EVENTS_PUBLISHED, "Sum", label="published"),
+                published(Metric.ALERTS_SENT, "Sum", label="messages to people"),
+            ),
+            _graph(
                 "Follow-up queue",
                 queue.metric_approximate_number_of_messages_visible(label="ready"),
                 queue.metric_approximate_number_of_messages_delayed(label="delayed"),
@@ -135,11 +140,13 @@ class Dashboard(Construct):
             _graph(
                 "Given up or refused",
                 published(Metric.ARTIFACTS_REFUSED, "Sum", label="artifacts refused"),
+                published(Metric.EVENTS_UNREADABLE, "Sum", label="events that cannot be read"),
                 *(
                     queue.metric_approximate_number_of_messages_visible(label=label)
                     for queue, label in (
                         (messaging.follow_up_failures, "follow-ups"),
                         (messaging.stream_failures, "batches of spec writes"),
+                        (messaging.event_failures, "batches of events"),
                         (messaging.invocation_failures, "uploads"),
                     )
                 ),

@@ -35,6 +35,7 @@ class Access(Enum):
     CALL_FLINK = "call the clusters, with credentials from their secrets"
     ADMIT_SCRAPERS = "read the token of scrapers that cannot sign, where there is one"
     ROTATE_SECRETS = "propose versions of clusters' secrets and put them in force"
+    PUBLISH_EVENTS = "publish events on the bus and messages on the alert topic"
     SEND_FOLLOW_UPS = "wake a job later"
 
 
@@ -55,6 +56,15 @@ class SpecStream:
     batch_size: int
     parallelization: int
     """Workers per shard. Records of one job stay in order."""
+    retries: int
+    max_age_minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventStream:
+    """New events of jobs and refusals of artifacts, as recorded in the state table; filtered before any invocation."""
+
+    batch_size: int
     retries: int
     max_age_minutes: int
 
@@ -83,7 +93,7 @@ class SignedURL:
     """An HTTPS address that answers callers with IAM permission and no others."""
 
 
-Trigger = ObjectCreated | ObjectRemoved | SpecStream | FollowUps | Schedule | SecretRotation | SignedURL
+Trigger = ObjectCreated | ObjectRemoved | SpecStream | EventStream | FollowUps | Schedule | SecretRotation | SignedURL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +244,16 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         triggers=(SecretRotation(),),
         access=(Access.READ_REGISTRY, Access.LIST_REGISTRY, Access.CALL_FLINK, Access.ROTATE_SECRETS),
         reserved_concurrency=1,
+    ),
+    FunctionSpec(
+        name="publish_events",
+        summary="Publish what was recorded: every event on the bus, what needs a person on the alert topic.",
+        timeout_s=60,
+        memory_mb=512,
+        # An outage of EventBridge or SNS is waited out: nothing else tells an event again.
+        triggers=(EventStream(batch_size=25, retries=10_000, max_age_minutes=12 * 60),),
+        access=(Access.PUBLISH_EVENTS,),
+        reserved_concurrency=2,
     ),
     FunctionSpec(
         name="health",

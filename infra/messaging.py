@@ -3,6 +3,7 @@
 from typing import Final
 
 from aws_cdk import Aws, Duration
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -28,6 +29,11 @@ class Messaging(Construct):
         """Positions of spec stream batches that were given up."""
         self.invocation_failures = self._queue("InvocationFailures", retention=_KEPT_FAILURES)
         """Asynchronous events that were given up, whole: they can be sent again."""
+        self.event_failures = self._queue("EventFailures", retention=_KEPT_FAILURES)
+        """Positions of events that could not be published."""
+        self.events = events.EventBus(
+            self, "Events", description="Every event of jobs and artifacts, for programs outside of the controller."
+        )
         self.follow_ups = self._queue(
             "FollowUps",
             retention=Duration.days(4),

@@ -26,7 +26,7 @@ def acknowledge_findings(
     """Record why each remaining finding is right as it is."""
     for function in functions:
         _acknowledge_function(function, config=config, artifacts=storage.artifacts)
-    for queue in (messaging.stream_failures, messaging.invocation_failures):
+    for queue in (messaging.stream_failures, messaging.event_failures, messaging.invocation_failures):
         _acknowledge_failure_queue(queue)
     _acknowledge_teams(teams, config=config, artifacts=storage.artifacts)
     _acknowledge_notifications_handler(stack)

@@ -104,6 +104,7 @@ class FlinkJobControllerStack(cdk.Stack):
         self._output("ControllerStateTableName", self.storage.state.table_name, "Status and operators' items.")
         self._output("FollowUpQueueUrl", self.messaging.follow_ups.queue_url, "Wakes a job by its name.")
         self._output("AlertTopicArn", self.messaging.alerts.topic_arn, "What needs a person.")
+        self._output("EventBusName", self.messaging.events.event_bus_name, "Every event, for programs.")
         self._output("HealthUrl", self.triggers.urls[HEALTH].url, "Whether the controller works; IAM callers only.")
         if self.network is not None:
             self._output("FunctionSecurityGroupId", self.network.inside.security_group_id, "Of every function.")

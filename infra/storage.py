@@ -50,6 +50,8 @@ class Storage(Construct):
             partition_key=dynamodb.Attribute(name="pk", type=dynamodb.AttributeType.STRING),
             sort_key=dynamodb.Attribute(name="sk", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            # For `publish_events` alone: nothing that a look does is triggered by what a look records.
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
             # Garbage only: DynamoDB deletes up to days late, so no decision may hang on it.
             time_to_live_attribute="expires_at",
             encryption=dynamodb.TableEncryption.AWS_MANAGED,

@@ -1,6 +1,6 @@
 """What invokes each function, from its row, and where events go that no invocation survived."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_events as events
@@ -14,12 +14,23 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from flink_controller.adapters.announcement_records import ARTIFACT_KEYS, JOB_KEYS
+from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.names import artifact_prefix
 from flink_controller.settings import SCRAPE_ALIAS
 from infra.access import stream_grant
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig
-from infra.functions import FollowUps, ObjectCreated, ObjectRemoved, Schedule, SecretRotation, SignedURL, SpecStream
+from infra.functions import (
+    EventStream,
+    FollowUps,
+    ObjectCreated,
+    ObjectRemoved,
+    Schedule,
+    SecretRotation,
+    SignedURL,
+    SpecStream,
+)
 from infra.messaging import Messaging
 from infra.storage import Storage
 
@@ -50,6 +61,8 @@ class Triggers(Construct):
                     self._on_objects(target, s3.EventType.OBJECT_REMOVED)
                 case SpecStream():
                     self._on_spec(target, trigger)
+                case EventStream():
+                    self._on_event(target, trigger)
                 case FollowUps():
                     self._on_follow_up(target, trigger)
                 case Schedule():
@@ -102,6 +115,34 @@ class Triggers(Construct):
         )
         _after_permissions(mapping, target.role)
 
+    def _on_event(self, target: ControllerFunction, trigger: EventStream) -> None:
+        target.function.add_to_role_policy(stream_grant(self._storage.state).statement())
+        mapping = target.function.add_event_source_mapping(
+            "EventStream",
+            event_source_arn=self._storage.state.table_stream_arn,
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+            batch_size=trigger.batch_size,
+            bisect_batch_on_error=True,
+            retry_attempts=trigger.retries,
+            max_record_age=Duration.minutes(trigger.max_age_minutes),
+            report_batch_item_failures=True,
+            filters=[
+                lambda_.FilterCriteria.filter(
+                    {"eventName": lambda_.FilterRule.is_equal("INSERT"), "dynamodb": {"Keys": _keys_like(*JOB_KEYS)}}
+                ),
+                lambda_.FilterCriteria.filter(
+                    {
+                        "dynamodb": {
+                            "Keys": _keys_like(*ARTIFACT_KEYS),
+                            "NewImage": {"verdict": {"S": lambda_.FilterRule.is_equal(Verdict.REFUSED.value)}},
+                        }
+                    }
+                ),
+            ],
+            on_failure=sources.SqsDlq(self._messaging.event_failures),
+        )
+        _after_permissions(mapping, target.role)
+
     def _on_follow_up(self, target: ControllerFunction, trigger: FollowUps) -> None:
         self._messaging.follow_ups.grant_consume_messages(target.role)
         mapping = target.function.add_event_source_mapping(
@@ -150,6 +191,14 @@ class Triggers(Construct):
             enabled=self._config.schedules_enabled,
             targets=[targets.LambdaFunction(target.function, retry_attempts=0, max_event_age=period)],
         )
+
+
+def _keys_like(partition: str, sort: str) -> dict[str, Any]:
+    """Match the keys that begin so."""
+    return {
+        "pk": {"S": lambda_.FilterRule.begins_with(partition)},
+        "sk": {"S": lambda_.FilterRule.begins_with(sort)},
+    }
 
 
 def _after_permissions(mapping: lambda_.EventSourceMapping, role: iam.Role) -> None:

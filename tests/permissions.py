@@ -122,8 +122,12 @@ def requests_of(service: str, operation: str, params: Mapping[str, Any], labels:
         case "sqs", _:
             name = "SendMessage" if operation == "SendMessageBatch" else operation
             yield Request(action=f"sqs:{name}", resource=labels[params["QueueUrl"]])
-        case "secretsmanager", _:
-            yield Request(action=f"{service}:{operation}", resource=labels.get(params["SecretId"], params["SecretId"]))
+        case "events", "PutEvents":
+            (bus,) = {entry["EventBusName"] for entry in params["Entries"]}
+            yield Request(action="events:PutEvents", resource=labels[bus])
+        case "secretsmanager" | "sns", _:
+            named = params["SecretId"] if service == "secretsmanager" else params["TopicArn"]
+            yield Request(action=f"{service}:{operation}", resource=labels.get(named, named))
         case _:
             raise AssertionError(f"no rule for {service}:{operation}: say here on which resource it acts")
 

@@ -34,6 +34,7 @@ OUTPUTS: Final = {
     "ControllerStateTableName": "controller_state_table_name",
     "FollowUpQueueUrl": "follow_up_queue_url",
     "AlertTopicArn": "alert_topic_arn",
+    "EventBusName": "event_bus_name",
 }
 """Stack output and the field of the controller's settings that it fills."""
 REGISTRATION_TIMEOUT_SECONDS: Final = 120

@@ -19,17 +19,21 @@ from flink_controller.adapters import (
     dynamodb_registry,
     dynamodb_specs,
     dynamodb_statuses,
+    event_bus,
     s3_artifacts,
     s3_state,
+    sns_alerts,
     sqs_follow_ups,
 )
 from flink_controller.adapters.aws_clients import AWSClients
+from flink_controller.domain.announcements import Letter
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import NotFoundError
 from flink_controller.domain.status import DueKind, Pause, StagedJar
 from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent
 from flink_controller.ports import Commit
+from infra import announcements
 from tests.contract.samples import CLUSTER, DIGEST, event, held, recorded, revision, status, version
 from tests.contract.worlds import AwsWorld, after
 
@@ -170,6 +174,16 @@ def follow_ups_send(world: AwsWorld) -> None:
     world.follow_ups.send_now(["a", "b"])
 
 
+def events_put(world: AwsWorld) -> None:
+    event_bus.EventBridgeBus(world.client("events"), "default").put([announcements.examples()["transition"]])
+
+
+def alerts_tell(world: AwsWorld) -> None:
+    sns = world.client("sns")
+    topic = boto3.client("sns", "us-east-1").create_topic(Name="alerts")["TopicArn"]
+    sns_alerts.SnsAlerts(sns, topic).tell(Letter(subject="s", text="t", attributes={"alert": "stuck"}))
+
+
 READS_BEFORE_WRITES = frozenset({"dynamodb:GetItem"})
 """Recording a verdict looks at the head first; whoever writes records may read them."""
 IMPLIED = frozenset({"s3:ListBucket"})
@@ -194,6 +208,8 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (artifacts_write, dynamodb_artifacts.WRITE_ACTIONS | READS_BEFORE_WRITES),
         (objects_read, s3_artifacts.READ_ACTIONS - IMPLIED),
         (state_read, s3_state.READ_ACTIONS),
+        (events_put, event_bus.PUT_ACTIONS),
+        (alerts_tell, sns_alerts.PUBLISH_ACTIONS),
         (follow_ups_send, sqs_follow_ups.SEND_ACTIONS),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -11,7 +11,7 @@ import importlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,6 +21,7 @@ from typing import Any, Final
 import yaml
 
 from flink_controller.bootstrap import Controller
+from flink_controller.domain.announcements import ArtifactEvent, JobEvent, Letter
 from flink_controller.domain.errors import ControllerError
 from flink_controller.services.rotate_credentials import Rotation
 from flink_controller.settings import Settings
@@ -102,6 +103,16 @@ SPECS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
+class _Deaf:
+    """A bus and a topic on which nobody listens."""
+
+    def put(self, events: Sequence[JobEvent | ArtifactEvent]) -> None:
+        """Take events."""
+
+    def tell(self, letter: Letter) -> None:
+        """Take a message."""
+
+
 def run(seed: int, count: int) -> Counter[str]:
     """Put damaged events through the handlers in turn, and count them by function.
 
@@ -140,7 +151,7 @@ def _wired(handlers: dict[str, ModuleType]) -> Iterator[Callable[[Bench], None]]
     def wire(bench: Bench) -> None:
         secrets = MemorySecrets({ROTATED: '{"token": "first"}'})
         secrets.begin(ROTATED, VERSION)
-        world["controller"] = Controller(SETTINGS, POLICY, bench.ports)
+        world["controller"] = Controller(SETTINGS, POLICY, bench.ports, _Deaf(), _Deaf())
         world["rotation"] = Rotation(secrets, bench.registry, lambda _: bench, lambda: "fresh")
 
     with contextlib.ExitStack() as stack:

@@ -21,8 +21,17 @@ from tests.unit.services.bench import Bench
 def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized) -> None:
     expected = {f"{row.name}-{aspect}" for row in FUNCTIONS for aspect in ("errors", "throttles", "duration")}
     expected |= {f"{row.name}-heartbeat" for row in FUNCTIONS if row.schedule}
-    expected |= {"reconcile_job-iterator-age", "follow-ups-age", "jobs-distrusted", "artifacts-lost"}
-    expected |= {f"{queue}-depth" for queue in ("follow-up-failures", "stream-failures", "invocation-failures")}
+    expected |= {
+        "reconcile_job-iterator-age",
+        "publish_events-iterator-age",
+        "events-unreadable",
+        "follow-ups-age",
+        "jobs-distrusted",
+        "artifacts-lost",
+    }
+    expected |= {
+        f"{queue}-depth" for queue in ("follow-up-failures", "stream-failures", "event-failures", "invocation-failures")
+    }
 
     expected |= {"reconciliation-errors", "look-lag", "jobs-stuck", "cluster-unhealthy", "circuit-open"}
     expected |= {"deployments-failed", "deployments-rolled-back", "artifacts-refused"}

@@ -22,6 +22,7 @@ def test_teams_find_exactly_the_promised_outputs(deployment: Synthesized) -> Non
         "ControllerStateTableName",
         "FollowUpQueueUrl",
         "AlertTopicArn",
+        "EventBusName",
         "HealthUrl",
     }
 
@@ -34,10 +35,16 @@ def test_the_spec_table_streams_keys_and_nothing_else(deployment: Synthesized) -
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_state_table_wakes_nobody_and_forgets_only_garbage(deployment: Synthesized) -> None:
+def test_the_state_table_wakes_only_what_publishes_and_forgets_only_garbage(deployment: Synthesized) -> None:
     table = deployment.only("AWS::DynamoDB::Table", "Storage/ControllerState")["Properties"]
 
-    assert "StreamSpecification" not in table
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    readers = [
+        deployment.label(mapping["Properties"]["FunctionName"])
+        for mapping in deployment.of_type("AWS::Lambda::EventSourceMapping").values()
+        if deployment.label(mapping["Properties"]["EventSourceArn"]).startswith("Storage/ControllerState")
+    ]
+    assert readers == ["publish_events/Function"]
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
 

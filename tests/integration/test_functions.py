@@ -56,8 +56,10 @@ def event(path: str) -> Callable[[Test], Test]:
 def test_every_event_file_has_a_test_and_every_function_has_events() -> None:
     found = {str(path.relative_to(EVENTS)) for path in EVENTS.rglob("*.json")}
 
-    assert found == COVERED
-    assert {Path(path).parts[0] for path in found} == {row.name for row in FUNCTIONS}
+    # Theirs are in test_published_events, and what leaves is an example for others and no event of ours.
+    elsewhere = {path for path in found if path.startswith(("publish_events/", "published/"))}
+    assert found - elsewhere == COVERED
+    assert {Path(path).parts[0] for path in found} - {"published"} == {row.name for row in FUNCTIONS}
 
 
 # admit_artifact

@@ -43,7 +43,7 @@ BY_LAMBDA: Final = {
     "sqs:GetQueueUrl": "Lambda polls the queue, or sends to it what failed",
 }
 """Rights that the service uses in a function's name, outside of its code."""
-FAILURE_QUEUES: Final = ("Messaging/InvocationFailures", "Messaging/StreamFailures")
+FAILURE_QUEUES: Final = ("Messaging/EventFailures", "Messaging/InvocationFailures", "Messaging/StreamFailures")
 """Lambda sends there what it gave up on."""
 IMPLIED: Final = ("Storage/Artifacts", "s3:ListBucket")
 """Makes S3 answer 404, not 403, for an object that is not there."""

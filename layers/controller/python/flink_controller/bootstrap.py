@@ -14,6 +14,7 @@ from flink_controller.adapters.dynamodb_circuits import DynamoCircuits
 from flink_controller.adapters.dynamodb_registry import DynamoRegistry
 from flink_controller.adapters.dynamodb_specs import DynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
+from flink_controller.adapters.event_bus import EventBridgeBus
 from flink_controller.adapters.file_state import FileStateStorage
 from flink_controller.adapters.flink_rest import FlinkRestConnections
 from flink_controller.adapters.runners import runners
@@ -21,11 +22,12 @@ from flink_controller.adapters.s3_artifacts import S3ArtifactObjects
 from flink_controller.adapters.s3_state import S3StateStorage
 from flink_controller.adapters.secrets import SecretsManager
 from flink_controller.adapters.signatures import SignatureVerifier
+from flink_controller.adapters.sns_alerts import SnsAlerts
 from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
 from flink_controller.adapters.state_storage import StateStorageByScheme
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.plan import Policy
-from flink_controller.ports import BurnJar, Ports, Secrets
+from flink_controller.ports import AlertTopic, BurnJar, EventBus, Ports, Secrets
 from flink_controller.services.rotate_credentials import Rotation
 from flink_controller.settings import Settings
 
@@ -40,6 +42,8 @@ class Controller:
     settings: Settings
     policy: Policy
     ports: Ports
+    bus: EventBus
+    topic: AlertTopic
     secrets: Secrets = field(default_factory=lambda: SecretsManager(lambda: AWSClients().secrets))
 
 
@@ -66,7 +70,13 @@ def build_controller(settings: Settings) -> Controller:
         burn_jar=BurnJar(content, hashlib.sha256(content).hexdigest(), BURN_ENTRY_CLASS),
         runners=runners(),
     )
-    return Controller(settings, policy_of(settings), ports)
+    return Controller(
+        settings,
+        policy_of(settings),
+        ports,
+        bus=EventBridgeBus(lambda: aws.events, settings.event_bus_name),
+        topic=SnsAlerts(lambda: aws.sns, settings.alert_topic_arn),
+    )
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import IO, Any, Final, Protocol
 
 from flink_controller.domain.actions import Submit
+from flink_controller.domain.announcements import ArtifactEvent, JobEvent, Letter
 from flink_controller.domain.artifact import ArtifactHead, ArtifactType, ArtifactVersion, TrustedKey
 from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.cluster import Cluster
@@ -549,6 +550,20 @@ class FollowUps(Protocol):
 
     def waiting(self) -> int:
         """Count the wake-ups that wait, delayed ones included. Roughly: the queue is spread over many machines."""
+
+
+class EventBus(Protocol):
+    """What programs outside listen to."""
+
+    def put(self, events: Sequence[JobEvent | ArtifactEvent]) -> None:
+        """Publish events. After an error some may have been published; again they carry the same ids."""
+
+
+class AlertTopic(Protocol):
+    """What people listen to."""
+
+    def tell(self, letter: Letter) -> None:
+        """Send a message to everybody who subscribed. Twice sends it twice."""
 
 
 class SignatureVerifier(Protocol):

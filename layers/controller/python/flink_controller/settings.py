@@ -35,6 +35,8 @@ class Settings:
     """Queue of delayed wake-ups."""
     alert_topic_arn: str = ""
     """Topic for what needs a person. Empty: none."""
+    event_bus_name: str = ""
+    """Bus that every event leaves by. Empty: none."""
     controller_id: str
     """Names this installation in every Flink job id; two controllers on one cluster must differ."""
     environment: str = "dev"

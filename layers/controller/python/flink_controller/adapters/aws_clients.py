@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 CONNECT_TIMEOUT_S: Final = 2
@@ -78,6 +79,21 @@ class AWSClients:
 
         client: SecretsManagerClient = boto3.client("secretsmanager", config=client_config())  # here and nowhere else
         return client
+
+    @cached_property
+    def sns(self) -> "SNSClient":
+        """Give the SNS client."""
+        import boto3  # noqa: PLC0415
+
+        client: SNSClient = boto3.client("sns", config=client_config())  # here and nowhere else
+        return client
+
+    @cached_property
+    def events(self) -> Any:
+        """Give the EventBridge client."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.client("events", config=client_config())  # here and nowhere else
 
     def kms(self, endpoint_url: str | None = None) -> Any:
         """Give a KMS client, of an endpoint of its own if one is named."""

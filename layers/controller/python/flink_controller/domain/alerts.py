@@ -173,7 +173,11 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "RunStarted": Meaning(closes=frozenset({Alert.RUN_MISSED})),
     "Running": _NOTHING,
     "SavepointCompleted": Meaning(closes=frozenset({Alert.SAVEPOINT_FAILED})),
+    # A savepoint that stays costs storage, and its removal is tried again.
+    "SavepointDisposalFailed": _NOTHING,
+    "SavepointDisposed": _NOTHING,
     "SavepointFailed": Meaning(opens=Alert.SAVEPOINT_FAILED),
+    "SavepointKept": _NOTHING,
     "SecondLaneEnded": _NOTHING,
     "SpecAccepted": _NOTHING,
     # Whoever wrote the spec is at the keyboard, and what runs goes on.
