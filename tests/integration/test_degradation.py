@@ -62,11 +62,12 @@ def test_every_service_that_a_function_calls_has_its_row() -> None:
 
     # Whose credentials these are is asked by flinkctl alone.
     clients.remove("sts")
-    assert clients == {"dynamodb", "s3", "secrets", "sqs"}
+    assert clients == {"dynamodb", "events", "s3", "secrets", "sns", "sqs"}
     assert rows == {
         "DynamoDB",
         "S3, artifacts",
         "S3, savepoints and checkpoints",
+        "EventBridge, SNS",
         "SQS",
         "Secrets Manager",
         "CloudWatch",

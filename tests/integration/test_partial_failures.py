@@ -142,7 +142,7 @@ def test_a_status_that_cannot_be_read_fails_its_own_records_only(installed: Inst
     assert flink.twin.history == []
 
 
-@pytest.mark.parametrize("changes", [{"auth": Auth.BEARER, "secret": "arn"}, {"ca": "no certificate"}])
+@pytest.mark.parametrize("changes", [{"auth": Auth.BEARER}, {"ca": "no certificate"}])
 def test_a_cluster_that_cannot_be_spoken_to_is_a_reason_and_no_error(
     installed: Installation, flink: FlinkServer, changes: dict[str, Any]
 ) -> None:
