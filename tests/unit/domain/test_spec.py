@@ -65,6 +65,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "deployment.on_failure.backoff_seconds": [1, 2_592_000],
     "deployment.restart_nonce": [None, "2030-01-01", "x" * 128],
     "deployment.savepoint_nonce": [None, "1"],
+    "deployment.savepoint_disposal.id": [None, 1],
+    "deployment.savepoint_disposal.nonce": [None, "1"],
     "resources.memory": [None, "2g", "512mb"],
     "resources.cpu_cores": [None, 2, 0.5],
     "resources.network_memory": [None, "1g"],

@@ -38,6 +38,7 @@ class Lifecycle(StrEnum):
 _REFUSALS = frozenset(
     {
         "ArtifactAltered",
+        "BucketNotVersioned",
         "DigestDenied",
         "EntryClassMissing",
         "KeyNotAllowed",
