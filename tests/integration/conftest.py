@@ -40,7 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if last:
         items[:] = [item for item in items if item not in last] + last
     chosen = {item.path for item in items if item.path.parent == here}
-    is_narrowed = bool(config.option.keyword or config.option.markexpr) or any("::" in arg for arg in config.args)
+    # `make test` leaves marks out ("not …") that no test of this folder carries.
+    by_mark = not config.option.markexpr.startswith("not ") and bool(config.option.markexpr)
+    is_narrowed = by_mark or bool(config.option.keyword) or any("::" in arg for arg in config.args)
     config.stash[WHOLE_SUITE] = chosen == set(here.glob("test_*.py")) and not is_narrowed
 
 

@@ -36,6 +36,7 @@ BUCKET: Final = "flink-job-controller-dev-artifacts"
 STATE_BUCKET: Final = "example-flink-state"
 SPEC_TABLE: Final = "flink-job-controller-dev-job-specs"
 STATE_TABLE: Final = "flink-job-controller-dev-state"
+BUS = "flink-job-controller-dev-events"
 CONTROLLER: Final = "integration"
 JAR: Final = "artifacts/etl.jar"
 SESSION: Final = boto3.session.Session("test", "test", region_name=REGION)
@@ -131,7 +132,11 @@ class Installation:
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.queue_url: str = self.sqs.create_queue(QueueName="flink-job-controller-dev-follow-ups")["QueueUrl"]
+        SESSION.client("events").create_event_bus(Name=BUS)
+        self.topic_arn: str = SESSION.client("sns").create_topic(Name="alerts")["TopicArn"]
         RIGHTS.know(self.queue_url, "Messaging/FollowUps")
+        RIGHTS.know(BUS, "Messaging/Events")
+        RIGHTS.know(self.topic_arn, "Messaging/Alerts")
         self.specs = DynamoSpecStore(self.dynamodb, SPEC_TABLE)
         self.statuses = DynamoStatusStore(self.dynamodb, STATE_TABLE)
         self.registry = EditableDynamoRegistry(self.dynamodb, STATE_TABLE)
@@ -144,6 +149,8 @@ class Installation:
                     "controller_state_table_name": STATE_TABLE,
                     "artifact_bucket_name": BUCKET,
                     "follow_up_queue_url": self.queue_url,
+                    "alert_topic_arn": self.topic_arn,
+                    "event_bus_name": BUS,
                     "controller_id": CONTROLLER,
                     "environment": "local",
                     "debounce_seconds": 0,

@@ -9,29 +9,20 @@ from flink_controller import settings
 from flink_controller.bootstrap import controller
 from flink_controller.domain.announcements import SOURCE
 from infra import announcements
-from tests.integration.installation import RIGHTS, SESSION, Installation, deliver, invoke, sample
-
-BUS = "flink-job-controller-dev-events"
+from tests.integration.installation import BUS, RIGHTS, SESSION, Installation, deliver, invoke, sample
 
 
 class Listener:
     """A queue that hears the whole bus, and one that hears the alert topic."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, installed: Installation) -> None:
         self._sqs = SESSION.client("sqs")
         events, sns = SESSION.client("events"), SESSION.client("sns")
-        topic = sns.create_topic(Name="alerts")["TopicArn"]
         self._bus_queue, bus_queue_arn = self._queue("bus")
         self._alert_queue, alert_queue_arn = self._queue("alerts")
-        events.create_event_bus(Name=BUS)
         events.put_rule(Name="all", EventBusName=BUS, EventPattern=json.dumps({"source": [SOURCE]}))
         events.put_targets(Rule="all", EventBusName=BUS, Targets=[{"Id": "queue", "Arn": bus_queue_arn}])
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=alert_queue_arn)
-        RIGHTS.know(BUS, "Messaging/Events")
-        RIGHTS.know(topic, "Messaging/Alerts")
-        for name, value in settings.environment({"alert_topic_arn": topic, "event_bus_name": BUS}).items():
-            monkeypatch.setenv(name, value)
-        controller.cache_clear()
+        sns.subscribe(TopicArn=installed.topic_arn, Protocol="sqs", Endpoint=alert_queue_arn)
 
     def published(self) -> list[dict[str, Any]]:
         """Take what the bus carried."""
@@ -55,9 +46,8 @@ class Listener:
 
 
 @pytest.fixture
-def listener(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Listener:
-    assert installed
-    return Listener(monkeypatch)
+def listener(installed: Installation) -> Listener:
+    return Listener(installed)
 
 
 def test_a_transition_is_published_and_nobody_is_called(listener: Listener) -> None:
