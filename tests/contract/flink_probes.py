@@ -329,6 +329,23 @@ def a_batch_job_ignores_a_savepoint_that_does_not_exist(probe: Probe) -> None:
     assert _checkpoints(probe, job) == Checkpoints(is_enabled=False)
 
 
+@probe("N20")
+def a_batch_job_is_accepted_for_a_stop_and_goes_on(probe: Probe) -> None:
+    job, directory = probe.start("long-batch"), probe.world.directory()
+
+    for ask in (probe.flink.stop, probe.flink.savepoint):
+        trigger = probe.new_trigger()
+        assert ask(job, trigger_id=trigger, target_directory=directory) == Accepted()
+        probe.wait(lambda trigger=trigger: probe.flink.trigger(job, trigger) != TriggerInProgress())  # type: ignore[misc]  # bound per turn
+        status = probe.flink.trigger(job, trigger)
+        assert isinstance(status, TriggerFailed)
+        assert status.cause == f"java.lang.IllegalStateException: Job {job} is not a streaming job."
+
+    assert probe.is_processing(job)
+    assert probe.flink.cancel(job) == Accepted()
+    probe.wait_for_state(job, FlinkState.CANCELED)
+
+
 @probe("M11")
 def an_id_outlives_a_main_that_throws_and_a_class_that_is_missing(probe: Probe) -> None:
     job = probe.new_id()

@@ -90,6 +90,9 @@ VARIANTS: Final[Mapping[str, Variant]] = {
         JobBehaviour(rate=RATE, checkpoint_interval=timedelta(milliseconds=400)), args=("--enable-checkpointing", "400")
     ),
     "batch": Variant(JobBehaviour(is_batch=True, finishes_after=timedelta(seconds=0.3)), jar="BatchJob"),
+    "long-batch": Variant(
+        JobBehaviour(is_batch=True), jar="BatchJob", args=("--records", "1000000", "--sleep-ms-per-record", "100")
+    ),
     "burn": Variant(BURN, jar="", entry=BURN_ENTRY_CLASS),
 }
 
