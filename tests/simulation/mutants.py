@@ -25,7 +25,7 @@ from flink_controller.domain import (
     retention,
     submitting,
 )
-from flink_controller.domain.actions import Burn, Effect, StageJar
+from flink_controller.domain.actions import Action, Burn, Effect, StageJar
 from flink_controller.domain.artifact import jar_name
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.names import tag, trigger_id
@@ -50,6 +50,8 @@ from flink_controller.domain.status import (
     Handover,
     JobStatus,
     OperationKind,
+    PendingRun,
+    RevisionRef,
     RunOutcome,
     SavepointRecord,
     StagedJar,
@@ -572,6 +574,25 @@ def _decided_again(patch: pytest.MonkeyPatch) -> None:
 @_mutant("runs are not counted", Hint("scheduled_runs"), Hint("overlapping_runs"))
 def _uncounted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(batch, "_is_used_up", lambda *_: False)
+
+
+@_mutant("a run starts beside another, whatever the policy", Hint("replaced_runs"))
+def _no_overlap_policy(patch: pytest.MonkeyPatch) -> None:
+    def beside(draft: Draft, config: BatchConfig, pending: tuple[PendingRun, ...]) -> tuple[PendingRun, ...]:
+        return policed(draft, config.model_copy(update={"overlap_policy": "allow"}), pending)
+
+    def start(draft: Draft, spec: JobSpec, revision: RevisionRef) -> Action | None:
+        config = spec.batch_config.model_copy(update={"overlap_policy": "allow"})
+        return begin(draft, spec.model_copy(update={"batch_config": config}), revision)
+
+    policed, begin = batch._policed, batch._start
+    patch.setattr(batch, "_policed", beside)
+    patch.setattr(batch, "_start", start)
+
+
+@_mutant("the end of a run gives no place back", Hint("scheduled_runs"))
+def _place_kept(patch: pytest.MonkeyPatch) -> None:
+    _planned(patch, after=lambda made: replace(made, ended_runs=0))
 
 
 @_mutant("one run's time to live stops the others", Hint("expiring_run"), Hint("overlapping_runs"))

@@ -19,7 +19,8 @@ from random import Random
 
 import pytest
 
-from flink_controller.testing.random_worlds import draw, shortened, violation
+from flink_controller.testing.random_batches import BatchTeller
+from flink_controller.testing.random_worlds import Teller, draw, shortened, violation
 from flink_controller.testing.simulator import FaultKind, ViolationError
 from tests.simulation import state_machine
 from tests.simulation.enumerate import (
@@ -78,9 +79,11 @@ def _worlds(first: int) -> Tally:
     tally = Tally()
     for seed in range(first, first + WORLDS_A_PART):
         tally.runs["random world"] += 1
-        told = violation(draw(seed))
+        # Every third is a batch job's.
+        story = draw(seed, BatchTeller if seed % 3 == 0 else Teller)
+        told = violation(story)
         if told is not None:
-            tally.violations.append(f"{told}\n{shortened(draw(seed)).told()}")
+            tally.violations.append(f"{told}\n{shortened(story).told()}")
     return tally
 
 

@@ -5,17 +5,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flink_controller.testing.random_worlds import draw, shortened, tell, violation
+from flink_controller.testing.random_batches import BatchTeller
+from flink_controller.testing.random_worlds import Teller, draw, shortened, tell, violation
 
 WORLDS = 40
+BATCH_WORLDS = 10
 FRESH = 15
+FRESH_BATCHES = 4
 
 
-def _broken(seeds: range, counted: Counter[str]) -> list[str]:
+def _broken(seeds: range, counted: Counter[str], teller: type[Teller] = Teller) -> list[str]:
     """Tell worlds; give the promises that were broken, with all it takes to see that again."""
     found = []
     for seed in seeds:
-        story = draw(seed)
+        story = draw(seed, teller)
         told = violation(story)
         counted["random world"] += 1
         if told is not None:
@@ -31,6 +34,13 @@ def test_worlds_from_fresh_seeds_keep_every_promise(counted: Counter[str]) -> No
     first = datetime.now(UTC).toordinal() * 1000
 
     assert _broken(range(first, first + FRESH), counted) == []
+
+
+def test_batch_jobs_keep_every_promise_in_worlds_from_fixed_and_fresh_seeds(counted: Counter[str]) -> None:
+    first = datetime.now(UTC).toordinal() * 1000
+
+    assert _broken(range(BATCH_WORLDS), counted, BatchTeller) == []
+    assert _broken(range(first, first + FRESH_BATCHES), counted, BatchTeller) == []
 
 
 @pytest.mark.parametrize("seed", range(5))

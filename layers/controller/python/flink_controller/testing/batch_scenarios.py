@@ -6,6 +6,7 @@ from typing import Any
 
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.status import RunOutcome
+from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.simulator import JOB, World, spec_item
 
@@ -141,6 +142,23 @@ def run_failed_over(world: World) -> Iterator[tuple[str, Settled]]:
     yield "all have run", lambda w: has_ended(Lifecycle.COMPLETED)(w) and _started(w) == 2
 
 
+def key_revoked_during_a_run(world: World) -> Iterator[tuple[str, Settled]]:
+    """The policy has runs on a revoked key cancelled; trusted again, the next instant runs."""
+    policy = NamespacePolicy(namespace="default", on_distrust=Reaction.SUSPEND)
+    told = RegistryEvent(time=world.clock.now(), action="Changed", subject="POLICY#default", message="")
+    world.registry.put_policy(policy, told)
+    world.upload("b1", ENDLESS)
+    world.put(batch_item(cron="*/5 * * * *", overlap_policy="allow"))
+    yield "runs", lambda w: _started(w) >= 1
+    world.trust_key(is_trusted=False)
+    yield "nothing lives", lambda w: not w.running_jars and w.status is not None and not w.status.runs.active
+    world.trust_key(is_trusted=True)
+    started = _started(world)
+    yield "runs again", lambda w: len(w.running_jars) >= 1 and _started(w) > started
+    world.delete()
+    yield "deleted", has_ended(Lifecycle.DELETED)
+
+
 def _started(world: World) -> int:
     return 0 if world.status is None else world.status.runs.started
 
@@ -157,4 +175,5 @@ STORIES = (
     deleted_while_running,
     lost_run,
     run_failed_over,
+    key_revoked_during_a_run,
 )

@@ -966,7 +966,9 @@ class FlinkTwin:
         if job is None or job.state.is_terminal:
             self._settle(trigger, TriggerFailed(_not_found(flink_job_id)))
         elif job.behaviour.is_batch:
-            self._settle(trigger, TriggerFailed(f"java.lang.IllegalStateException: Job {flink_job_id} is not a streaming job."))
+            self._settle(
+                trigger, TriggerFailed(f"java.lang.IllegalStateException: Job {flink_job_id} is not a streaming job.")
+            )
         elif job.processing_since is None or job.state is not FlinkState.RUNNING:
             cause = (
                 "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint triggering task of job"

@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.learning import BURN_JOB_NAME
-from flink_controller.domain.names import tag
+from flink_controller.domain.names import JobName, tag
 from flink_controller.domain.spec import UpgradeMode
 from flink_controller.domain.status import AttemptPhase, EndState, Handover, JobStatus, LaneRole, RunOutcome
 from flink_controller.ports import Held
@@ -231,6 +232,7 @@ class Promises:
                 copies = [overlap.flink_job_id, *overlap.others]
                 if not any(_are_apart(job, copies) for job in self._jobs.values()):
                     raise ViolationError(f"S1: {overlap}")
+                self._check_runs_side_by_side(copies)
             self._seen_overlaps[name] = len(twin.overlaps)
             history = twin.history
             for start in history[self._seen_starts[name] :]:
@@ -306,11 +308,24 @@ class Promises:
         unfailed = [found.flink_job_id for found in tries if found.flink_job_id not in job.failed]
         if unfailed:
             raise ViolationError(f"S7: {start.flink_job_id} runs {instant} again, and {unfailed} did not fail")
-        revision = self._statuses.revision(job.job_id, self._revision(job, start))
-        config = {} if revision is None else revision.spec.get("batch_config") or {}
+        if tries:
+            return
+        config = self._batch_config(job, start.flink_job_id)
         instants = {job.instants[found.flink_job_id] for found in (*earlier, start) if found.flink_job_id in job.instants}
         if len(instants) > config.get("max_runs", len(instants)):
             raise ViolationError(f"S7: {len(instants)} runs of {config['max_runs']}")
+
+    def _check_runs_side_by_side(self, copies: list[str]) -> None:
+        """S7: runs of a job are side by side only where the spec of one of them allows it."""
+        for job in self._jobs.values():
+            runs = [copy for copy in copies if copy in job.instants]
+            policies = {self._batch_config(job, copy).get("overlap_policy") for copy in runs}
+            if len(runs) > 1 and "allow" not in policies:
+                raise ViolationError(f"S7: {runs} are side by side, and the spec does not allow it")
+
+    def _batch_config(self, job: _Job, flink_job_id: str) -> Mapping[str, Any]:
+        revision = self._statuses.revision(job.job_id, job.revisions.get(flink_job_id, [0])[-1])
+        return {} if revision is None else revision.spec.get("batch_config") or {}
 
     def _check_state(self, job: _Job, start: Start, before: Start, earlier: list[Start]) -> None:
         """S3: a start goes on from its predecessor's newest state; a way back, from the newest that was proven good."""
@@ -382,6 +397,7 @@ class Promises:
         on_record = [run for run in self._statuses.runs(job_id, 10_000) if run.outcome is RunOutcome.RUNNING]
         if len(on_record) != len(status.runs.active):
             raise ViolationError(f"L3: {len(on_record)} runs are Running on record, {len(status.runs.active)} in the status")
+        self._check_quota(JobName.parse(job_id).namespace)
         if status.second is not None:
             raise ViolationError(f"L3: {status.second.attempt.flink_job_id} is still beside the main lane")
         if status.disposal is not None:
@@ -391,6 +407,14 @@ class Promises:
         for (reason, message), count in self.told(job_id).items():
             if count > SAME_EVENTS:
                 raise ViolationError(f"L5: '{reason}: {message}' was told {count} times")
+
+    def _check_quota(self, namespace: str) -> None:
+        """L3: the count that a namespace's quota looks at is that of its active runs."""
+        statuses = [self._statuses.read(other) for other in self._jobs if JobName.parse(other).namespace == namespace]
+        active = sum(len(status.runs.active) for status in statuses if status is not None)
+        counted = self._statuses._tables.active_runs.get(namespace, 0)  # noqa: SLF001  # ground truth of the twin
+        if counted != active:
+            raise ViolationError(f"L3: {active} runs of {namespace} are active, and {counted} are counted")
 
     def told(self, job_id: str, where: Callable[[str], bool] = bool) -> Counter[tuple[str, str]]:
         """Count what was told of a job, by reason and message, for reasons that pass a test."""

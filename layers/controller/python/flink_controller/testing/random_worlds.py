@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.spec import hash_item
@@ -90,19 +90,22 @@ class Story:
     """What is wished for in the end: running, suspended or deleted."""
     enforces_leases: bool = True
     options: TwinOptions = field(default_factory=TwinOptions)
+    teller: "type[Teller]" = field(default_factory=lambda: Teller)
 
     def told(self) -> str:
         """Say it line by line, so that it can be told again."""
-        lines = [f"seed {self.seed}: lease {'on' if self.enforces_leases else 'off'}; {self.options}; in the end {self.end}"]
+        lease = "on" if self.enforces_leases else "off"
+        lines = [f"seed {self.seed}, {self.teller.__name__}: lease {lease}; {self.options}; in the end {self.end}"]
         lines += [f"  {step}" for step in self.steps]
         lines += [f"  '{fault.kind}' at point {fault.at}" for fault in self.faults]
         return "\n".join(lines)
 
 
-def draw(seed: int) -> Story:
-    """Draw a story."""
+def draw(seed: int, teller: "type[Teller] | None" = None) -> Story:
+    """Draw a story, of a streaming job unless another teller is named."""
+    teller = teller or Teller
     random = Random(seed)
-    kinds, weights = zip(*DEEDS.items(), strict=True)
+    kinds, weights = zip(*teller.deeds.items(), strict=True)
     steps = [Step("upload", random.randrange(1000), timedelta(0)), Step("change", random.randrange(1000), timedelta(0))]
     for kind in random.choices(kinds, weights, k=random.randrange(2, 12)):
         quiet = random.choice((0, 0, 1, 5, 15, 40, 100, 240))
@@ -118,6 +121,7 @@ def draw(seed: int) -> Story:
         end=random.choice(("running", "running", "running", "suspended", "deleted")),
         enforces_leases=random.random() < 0.7,
         options=draw_options(random),
+        teller=teller,
     )
 
 
@@ -141,7 +145,7 @@ def tell(story: Story) -> int:
         ViolationError: a promise was broken.
     """
     world = World(story.faults, enforces_leases=story.enforces_leases, options=story.options)
-    teller = Teller(world)
+    teller = story.teller(world)
     for step in story.steps:
         teller.do(step.kind, step.seed)
         world.run_for(step.quiet)
@@ -189,15 +193,17 @@ def _shorter(story: Story) -> Iterator[Story]:
 class Teller:
     """Does what teams, operators and clusters do."""
 
+    deeds: ClassVar[Mapping[str, int]] = DEEDS
+
     def __init__(self, world: World) -> None:
         self._world = world
-        self._item = spec_item()
+        self._item = self._first_item()
         self._former = self._item
         self._uploads = 0
         self._wished: str | None = None
 
     def do(self, kind: str, seed: int) -> None:
-        """Do one of `DEEDS`; a seed says which of its kind."""
+        """Do one of the deeds; a seed says which of its kind."""
         action: Callable[[Random], None] = getattr(self, f"_{kind.replace(' ', '_').lower()}")
         action(Random(seed))
 
@@ -209,7 +215,7 @@ class Teller:
         """
         world = self._world
         world.end_faults()
-        if not world.run_until(lambda w: w.is_drained and _rests(w), REST):
+        if not world.run_until(lambda w: w.is_drained and self._rests(), REST):
             raise ViolationError(f"L1: comes to no rest: {_where(world)}")
         self._wish(wish)
         if not world.run_until(lambda _: self._is_fulfilled(wish), PLAIN):
@@ -218,6 +224,13 @@ class Teller:
         if not world.run_until(lambda _: self._is_fulfilled(wish), STAY):
             raise ViolationError(f"L1: does not stay {wish}: {_where(world)}")
         world.promises.check_rest(JOB)
+
+    def _first_item(self) -> dict[str, object]:
+        return spec_item()
+
+    def _rests(self) -> bool:
+        """Whether the job is where it will stay, and Flink is as the record says."""
+        return _rests(self._world)
 
     def _wish(self, end: str) -> None:
         """Say plainly what is wanted, with an artifact that is good."""
@@ -332,7 +345,6 @@ def _deployment(item: Mapping[str, object]) -> dict[str, object]:
 
 
 def _rests(world: World) -> bool:
-    """Whether the job is where it will stay, and Flink is as the record says."""
     status, alive = world.status, world.promises.alive(JOB)
     item = world.specs.read(JOB)
     if status is None:
