@@ -1,11 +1,15 @@
 """One look over the whole fleet: who is woken, why, and what it costs when nobody is."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from flink_controller.domain.actions import Submit
+from flink_controller.domain.cluster import Cluster
+from flink_controller.domain.errors import FlinkUnreachableError
 from flink_controller.domain.names import flink_job_id
+from flink_controller.domain.observation import JobSeen
 from flink_controller.domain.status import DueKind, JobStatus
 from flink_controller.ports import Commit
 from flink_controller.services.sweep import SEGMENTS, Sweep, reconcile_fleet
@@ -160,6 +164,45 @@ def test_a_cluster_without_a_readable_item_counts_as_unreachable(is_spoiled: boo
 
     assert found.unreachable == ("default",)
     assert found.woken == (JOB,)
+
+
+class HangingClusters:
+    """Connections that take five seconds each to come to nothing."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.asked = bench, list[str]()
+
+    def connect(self, cluster: Cluster) -> "HangingClusters":
+        self.asked.append(cluster.name)
+        return self
+
+    def jobs(self) -> list[JobSeen]:
+        self.bench.clock.advance(5 * SECOND)
+        raise FlinkUnreachableError("does not answer")
+
+
+def test_clusters_that_hang_leave_time_for_the_rest_of_a_tick_and_each_gets_its_turn() -> None:
+    bench = Bench()
+    hanging = HangingClusters(bench)
+    ports = replace(bench.ports, flink=hanging)  # type: ignore[arg-type]  # a sweep asks for no more before the list
+    cluster = bench.registry.cluster("default")
+    assert cluster is not None
+    for number in range(20):
+        job = f"job-{number}"
+        bench.registry.put_cluster(cluster.model_copy(update={"name": f"c{number}"}))
+        held = bench.statuses.acquire(job, owner="me", now=bench.clock.now(), until=bench.clock.now() + SECOND)
+        status = JobStatus(job_id=job, created_at=START, updated_at=START, cluster=f"c{number}")
+        bench.statuses.commit(held, Commit(status), release=True)
+
+    asked = []
+    for _ in range(20):
+        start = bench.clock.now()
+        reconcile_fleet(ports, POLICY)
+        asked.append(bench.clock.now() - start)
+        bench.clock.advance(start + MINUTE - bench.clock.now())
+
+    assert max(asked) == timedelta(seconds=30)
+    assert set(hanging.asked) == {f"c{number}" for number in range(20)}
 
 
 def test_jobs_that_name_no_cluster_ask_none() -> None:

@@ -1,13 +1,15 @@
 """Look over the whole fleet once a minute and wake the jobs that need attention. Changes nothing itself.
 
-Cost: one list of jobs per cluster, at most 20 samples of running jobs on each (`services/sample.py`), one read of the status index and one of the pauses, a fifteenth of the specs and of the
-artifacts that they name. A quiet tick writes nothing and wakes nobody.
+Cost: one list of jobs per cluster, at most 20 samples of running jobs on each (`services/sample.py`), one read of the
+status index and one of the pauses, a fifteenth of the specs and of the artifacts that they name. A quiet tick writes nothing
+and wakes nobody.
 """
 
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from flink_controller.domain.artifact import KeyStatus
@@ -27,6 +29,8 @@ from flink_controller.services.sample import suspects
 
 SWEEP = "the tick of the fleet"
 """Who counts a failure of the overview."""
+ASKING = timedelta(seconds=30)
+"""No cluster is asked after this: half of a tick's minute, so that clusters that hang (5 s each) cannot use it up."""
 SEGMENTS = 15
 """A lost stream record, or an upload that no index named a job for, heals within this many ticks."""
 
@@ -66,9 +70,13 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
             by_cluster[summary.cluster].append(summary)
     ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
     unreachable, foreign, open_circuits = [], [], []
-    for name in sorted(by_cluster):
-        gateway = _gateway(ports, name)
-        listed, circuit = (None, Circuit()) if gateway is None else _list(ports, name, gateway)
+    circuits = {name: ports.circuits.read(name).circuit for name in by_cluster}
+    for name in _in_turn(circuits, now):
+        is_late = ports.clock.now() >= now + ASKING
+        if is_late and circuits[name].is_closed:
+            continue
+        gateway = None if is_late else _gateway(ports, name)
+        listed, circuit = (None, circuits[name]) if gateway is None else _list(ports, name, gateway, circuits[name])
         if not circuit.is_closed:
             open_circuits.append(name)
         if gateway is None or listed is None:
@@ -91,11 +99,11 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     return Sweep(
         len(summaries),
         len(by_cluster),
-        tuple(unreachable),
+        tuple(sorted(unreachable)),
         tuple(woken),
         tuple(foreign),
         tuple(distrusted),
-        tuple(open_circuits),
+        tuple(sorted(open_circuits)),
         census(summaries, now),
     )
 
@@ -109,10 +117,16 @@ def _gateway(ports: Ports, name: str) -> FlinkGateway | None:
         return None
 
 
-def _list(ports: Ports, name: str, gateway: FlinkGateway) -> tuple[dict[str, JobSeen] | None, Circuit]:
+def _in_turn(circuits: Mapping[str, Circuit], now: datetime) -> list[str]:
+    """Order the clusters: those that answered last time before the others, and each group begun elsewhere every minute."""
+    names = sorted(circuits)
+    start = int(now.timestamp() // 60) % max(len(names), 1)
+    return sorted(names[start:] + names[:start], key=lambda name: not circuits[name].is_closed)
+
+
+def _list(ports: Ports, name: str, gateway: FlinkGateway, circuit: Circuit) -> tuple[dict[str, JobSeen] | None, Circuit]:
     """List a cluster's jobs (None when it does not answer), and give its circuit after that."""
     # Asked whatever its circuit says: once a minute is little, and closes it within a minute of the cluster's return.
-    circuit = ports.circuits.read(name).circuit
     try:
         listed = {job.flink_job_id: job for job in gateway.jobs()}
     except FlinkUnreachableError as error:
