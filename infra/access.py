@@ -26,6 +26,7 @@ from flink_controller.adapters import (
     s3_state,
     secrets,
     sns_alerts,
+    sqs_dead_letters,
     sqs_follow_ups,
 )
 from flink_controller.adapters.dynamodb_items import BY_ARTIFACT, BY_DUE, BY_KIND
@@ -178,12 +179,22 @@ def stream_grant(table: dynamodb.Table) -> Grant:
 class OperatorsPolicy(Construct):
     """A managed policy for the people who run the controller: to attach to their role, attached to nothing by itself.
 
-    It writes what the controller obeys but never writes: clusters, trusted keys, denied digests, policies, pauses.
+    It writes what the controller obeys but never writes: clusters, trusted keys, denied digests, policies, pauses. It
+    redrives the queues of failures, and so may wake jobs.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, storage: Storage, health_url: lambda_.IFunctionUrl) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        storage: Storage,
+        messaging: Messaging,
+        health_url: lambda_.IFunctionUrl,
+    ) -> None:
         super().__init__(scope, construct_id)
         state = storage.state.table_arn
+        failures = (messaging.follow_up_failures, messaging.stream_failures, messaging.invocation_failures)
         granted = (
             Grant(
                 # The scan is for backups.
@@ -201,6 +212,8 @@ class OperatorsPolicy(Construct):
                 actions=dynamodb_specs.READ_ACTIONS | dynamodb_specs.SCAN_ACTIONS,
                 resources=[storage.specs.table_arn],
             ),
+            Grant(actions=sqs_dead_letters.REDRIVE_ACTIONS, resources=[queue.queue_arn for queue in failures]),
+            Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn]),
         )
         self.policy = iam.ManagedPolicy(
             self,

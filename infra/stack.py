@@ -83,7 +83,9 @@ class FlinkJobControllerStack(cdk.Stack):
                 for grant in granted[access]:
                     function.function.add_to_role_policy(grant.statement())
             self.triggers.connect(function)
-        self.operators = OperatorsPolicy(self, "Operators", storage=self.storage, health_url=self.triggers.urls[HEALTH])
+        self.operators = OperatorsPolicy(
+            self, "Operators", storage=self.storage, messaging=self.messaging, health_url=self.triggers.urls[HEALTH]
+        )
         self.teams = Teams(self, "Teams", storage=self.storage, teams=config.teams)
         self.alarms = Alarms(self, "Alarms", config=config, functions=self.functions.values(), messaging=self.messaging)
         self.dashboard = Dashboard(
@@ -103,6 +105,10 @@ class FlinkJobControllerStack(cdk.Stack):
         self._output("JobSpecTableName", self.storage.specs.table_name, "Write specs here.")
         self._output("ControllerStateTableName", self.storage.state.table_name, "Status and operators' items.")
         self._output("FollowUpQueueUrl", self.messaging.follow_ups.queue_url, "Wakes a job by its name.")
+        failures = "What was given up, for flinkctl redrive: "
+        self._output("FollowUpFailuresQueueUrl", self.messaging.follow_up_failures.queue_url, f"{failures}wake-ups.")
+        self._output("StreamFailuresQueueUrl", self.messaging.stream_failures.queue_url, f"{failures}spec writes.")
+        self._output("InvocationFailuresQueueUrl", self.messaging.invocation_failures.queue_url, f"{failures}uploads.")
         self._output("AlertTopicArn", self.messaging.alerts.topic_arn, "What needs a person.")
         self._output("EventBusName", self.messaging.events.event_bus_name, "Every event, for programs.")
         self._output("HealthUrl", self.triggers.urls[HEALTH].url, "Whether the controller works; IAM callers only.")

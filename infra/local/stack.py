@@ -33,6 +33,9 @@ OUTPUTS: Final = {
     "JobSpecTableName": "job_spec_table_name",
     "ControllerStateTableName": "controller_state_table_name",
     "FollowUpQueueUrl": "follow_up_queue_url",
+    "FollowUpFailuresQueueUrl": "follow_up_failures_queue_url",
+    "StreamFailuresQueueUrl": "stream_failures_queue_url",
+    "InvocationFailuresQueueUrl": "invocation_failures_queue_url",
     "AlertTopicArn": "alert_topic_arn",
     "EventBusName": "event_bus_name",
 }

@@ -33,6 +33,12 @@ class Settings:
     """Buckets of namespaces that have one of their own, as `namespace=bucket`, comma-separated."""
     follow_up_queue_url: str
     """Queue of delayed wake-ups."""
+    follow_up_failures_queue_url: str = ""
+    """Queue of wake-ups that were given up. For `redrive` alone, as the next two."""
+    stream_failures_queue_url: str = ""
+    """Queue of batches of spec writes that were given up."""
+    invocation_failures_queue_url: str = ""
+    """Queue of uploads' events that were given up."""
     alert_topic_arn: str = ""
     """Topic for what needs a person. Empty: none."""
     event_bus_name: str = ""

@@ -5,7 +5,7 @@ that what works offline needs no settings. Tests hand in a session of twins.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ import typer
 from flink_controller.domain.backup import Part
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
+from flink_controller.domain.dead_letter import DeadLetter
 from flink_controller.domain.observation import ClusterConfig, JobSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
@@ -24,6 +25,7 @@ from flink_controller.ports import (
     Clock,
     EditableRegistry,
     EditableSpecStore,
+    FollowUps,
     SignatureVerifier,
     StatusStore,
 )
@@ -80,6 +82,19 @@ class Backups(Protocol):
         """Read an object."""
 
 
+class DeadLetters(Protocol):
+    """One queue of what was given up."""
+
+    def count(self) -> int:
+        """Count the messages, about."""
+
+    def batches(self) -> Iterator[Sequence[DeadLetter]]:
+        """Read until nothing new comes; what is not deleted comes back."""
+
+    def delete(self, letters: Sequence[DeadLetter]) -> None:
+        """Delete messages of one batch. Harmless twice."""
+
+
 class ArtifactUploads(Protocol):
     """The artifact bucket, for writing."""
 
@@ -121,6 +136,10 @@ class Remote:
     uploads: ArtifactUploads
     probe: Callable[[Cluster], FlinkProbe]
     """Gives the way to a cluster; makes no call."""
+    follow_ups: FollowUps | None = None
+    """The queue of wake-ups. None, as the next: not in this session."""
+    dead_letters: Callable[[str], DeadLetters] | None = None
+    """Gives a queue of failures by its address; makes no call."""
     backups: Callable[[], Backups] | None = None
     """Gives both tables whole; makes no call. None where nothing is stored in tables."""
     whoami: Callable[[], str] = lambda: ""
@@ -219,6 +238,8 @@ def connect(environ: Mapping[str, str]) -> Remote:
     from flink_controller.adapters.s3_artifacts import S3ArtifactObjects  # noqa: PLC0415
     from flink_controller.adapters.s3_uploads import S3Uploads  # noqa: PLC0415
     from flink_controller.adapters.secrets import SecretsManager  # noqa: PLC0415
+    from flink_controller.adapters.sqs_dead_letters import SqsDeadLetters  # noqa: PLC0415
+    from flink_controller.adapters.sqs_follow_ups import SqsFollowUps  # noqa: PLC0415
     from flink_controller.bootstrap import policy_of  # noqa: PLC0415
     from flink_controller.domain.spec import JobSpec  # noqa: PLC0415
 
@@ -243,6 +264,8 @@ def connect(environ: Mapping[str, str]) -> Remote:
         probe=FlinkRestConnections(
             secrets=SecretsManager(lambda: aws.secrets), is_local=settings.environment == "local"
         ).connect,
+        follow_ups=SqsFollowUps(lambda: aws.sqs, settings.follow_up_queue_url),
+        dead_letters=lambda queue_url: SqsDeadLetters(lambda: aws.sqs, queue_url),
         backups=lambda: DynamoBackup(
             lambda: aws.dynamodb,
             lambda: aws.s3,

@@ -6,7 +6,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli import artifact, backup, batch, cluster, going_back, job, key, pause, policy, savepoint, spec, wish
+from flink_controller.cli import (
+    artifact,
+    backup,
+    batch,
+    cluster,
+    going_back,
+    job,
+    key,
+    pause,
+    policy,
+    redrive,
+    savepoint,
+    spec,
+    wish,
+)
 from flink_controller.cli.context import real_session
 from flink_controller.cli.fault import told
 
@@ -31,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for noun in (spec, job, batch, wish, going_back, pause):
+for noun in (spec, job, batch, wish, going_back, pause, redrive):
     noun.register(app)
 app.add_typer(savepoint.app, name="savepoint")
 app.add_typer(artifact.app, name="artifact")

@@ -32,6 +32,9 @@ the stack's outputs:
 | `FLINKCTL_JOB_SPEC_TABLE_NAME` | output `JobSpecTableName` |
 | `FLINKCTL_CONTROLLER_STATE_TABLE_NAME` | output `ControllerStateTableName` |
 | `FLINKCTL_FOLLOW_UP_QUEUE_URL` | output `FollowUpQueueUrl` |
+| `FLINKCTL_FOLLOW_UP_FAILURES_QUEUE_URL` | output `FollowUpFailuresQueueUrl`; for `redrive`, as the next two |
+| `FLINKCTL_STREAM_FAILURES_QUEUE_URL` | output `StreamFailuresQueueUrl` |
+| `FLINKCTL_INVOCATION_FAILURES_QUEUE_URL` | output `InvocationFailuresQueueUrl` |
 | `FLINKCTL_CONTROLLER_ID` | `controller_id` of the environment in `cdk.json` |
 | `FLINKCTL_ENVIRONMENT` | `local`, `dev` or `prod`; `dev` without it |
 | `FLINKCTL_NAMESPACE_BUCKETS` | `namespace_buckets` of the environment in `cdk.json`, as `NAMESPACE=BUCKET,…`; where there are any |
