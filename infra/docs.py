@@ -77,7 +77,7 @@ This page is made from the model (`python -m infra.docs > docs/job-spec.md`).
 | UPGRADE | stopped with a savepoint, started from it |
 | REDEPLOY | likewise, possibly on another cluster |
 
-**Effect** is *applied*: it reaches Flink, or the controller acts on it; or *not yet*: checked and accepted, without effect in this version, and named in the message of condition `SpecValid`. No field is ignored silently.
+**Effect** is *applied*: it reaches Flink, or the controller acts on it; *required*: held against what the cluster offers before every start, which waits (`ClusterUnfit`) while it is not met, and what runs goes on; or *not yet*: checked and accepted, without effect in this version, and named in the message of condition `SpecValid`. No field is ignored silently.
 
 Counters of revisions and attempts are never reset: a job_id that is deleted and written again goes on from its state, unless its `upgrade_mode` is `stateless`.
 """
@@ -89,7 +89,7 @@ def job_spec() -> str:
     sections: dict[str, list[str]] = {}
     for path, change, treatment, text in field_paths():
         field = _field(schema, path)
-        effect = "applied" if treatment is Treatment.APPLIED else "not yet"
+        effect = "not yet" if treatment is Treatment.PENDING else treatment.value
         note = " ".join(filter(None, (text, NOTES.get(path, ""))))
         row = f"| `{path}` | {_type(schema, field)} | {_default(schema, path)} | {change.name} | {effect} | {note} |"
         sections.setdefault(path.rpartition(".")[0], []).append(row)

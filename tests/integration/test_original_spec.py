@@ -30,8 +30,6 @@ WITHOUT_EFFECT = (
     "resources.cpu_cores",
     "resources.memory",
     "resources.network_memory",
-    "security.kerberos_principal",
-    "security.ssl_enabled",
 )
 
 

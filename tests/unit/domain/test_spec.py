@@ -484,8 +484,8 @@ def test_a_field_without_effect_in_this_version_is_warned_of(path: str) -> None:
     assert valid_spec(**{path.replace(".", "__"): value}).warnings == (path,)
 
 
-@pytest.mark.parametrize("path", [path for path, (_, treatment, _) in FIELDS.items() if treatment is Treatment.APPLIED])
-def test_a_field_that_is_applied_is_not_warned_of(path: str) -> None:
+@pytest.mark.parametrize("path", [path for path, (_, treatment, _) in FIELDS.items() if treatment is not Treatment.PENDING])
+def test_a_field_that_is_applied_or_required_is_not_warned_of(path: str) -> None:
     values = [value for value in ACCEPTED[path] if value != "blue-green"]
     kind = "batch" if path.startswith("batch_config.") else "stream"
 

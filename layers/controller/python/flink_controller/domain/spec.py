@@ -41,6 +41,8 @@ class Treatment(StrEnum):
 
     APPLIED = "applied"
     """It reaches Flink, or the controller acts on it."""
+    REQUIRED = "required"
+    """Held against what the cluster offers before every start, which waits while it is not met."""
     PENDING = "pending"
     """Accepted and checked, without effect in this version; a warning names it."""
 
@@ -63,6 +65,7 @@ IGNORE, RESCALE, UPGRADE, REDEPLOY, NONE = (
     SpecChange.NONE,
 )
 PENDING = Treatment.PENDING
+REQUIRED = Treatment.REQUIRED
 
 
 class _Part(BaseModel):
@@ -263,10 +266,10 @@ class Security(_Part):
     """What the job needs of the cluster's connection, and of its artifact."""
 
     kerberos_principal: ShortText | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Principal that the cluster must use."
+        None, change=IGNORE, treatment=REQUIRED, doc="Principal that the cluster must be registered with."
     )
     ssl_enabled: bool | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="True: the cluster's REST must be TLS; null asks nothing."
+        None, change=IGNORE, treatment=REQUIRED, doc="True: the cluster's REST must be TLS; false and null ask nothing."
     )
     artifact_verification: bool = spec_field(True, change=IGNORE, doc="Must be true: unsigned artifacts are never deployed.")
 

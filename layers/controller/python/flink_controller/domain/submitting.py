@@ -18,6 +18,7 @@ from flink_controller.domain.actions import (
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.configuration import flink_configuration
+from flink_controller.domain.fitness import unfit
 from flink_controller.domain.names import application_id, flink_job_id
 from flink_controller.domain.observation import (
     Answer,
@@ -356,6 +357,10 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     lacking = cluster_fault(spec.type, draft.facts.observation.destination or cluster)
     if lacking is not None:
         draft.wait("PythonMissing", lacking, draft.now + intents.BLOCKED_LOOK)
+        return False
+    required = unfit(spec, draft.facts.observation.destination or cluster)
+    if required is not None:
+        draft.wait("ClusterUnfit", required, draft.now + intents.BLOCKED_LOOK)
         return False
     if cluster.name != spec.cluster:
         # A move: its bytes are staged on the new cluster, once the job on the old one is dead.
