@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -228,7 +229,7 @@ class Kdc:
         if os.geteuid() == 0:
             # Apache's workers give root's rights up; the realm's folder has nothing but this test in it.
             for path in (*self._folder.parents, self._folder, self._folder / "http.keytab", self.config):
-                if path.owner() == "root" and str(path).startswith("/tmp/"):  # noqa: S108  # where pytest's folders are
+                if path.owner() == "root" and Path(tempfile.gettempdir()) in path.parents:  # pytest's folders
                     path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
         (self._folder / "apache.conf").write_text(
             f"""ServerRoot {self._folder}

@@ -238,6 +238,7 @@ def observed(metrics: Metrics, settings: Callable[[], Settings]) -> Callable[[Ha
             except ControllerError as error:
                 logger.warning("not done", extra={"error": type(error).__name__, "reason": str(error)})
                 raise
+            # Whatever it is, it is counted, told without its secrets, and raised on.
             except Exception as error:
                 logger.exception("unexpected error")
                 count(metrics, Metric.UNEXPECTED_ERRORS)
