@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from flink_controller.domain.alerts import GUIDES, MEANINGS, Alert
+from flink_controller.domain.artifact import ArtifactHead, Verdict
 from flink_controller.domain.census import STUCK_AFTER
 from flink_controller.domain.observation import Answer, FlinkState
 from flink_controller.domain.plan import Plan
 from flink_controller.domain.status import Incident, JobType
 from tests.reasons import event_reasons
-from tests.unit.domain.builders import Job, head
+from tests.unit.domain.builders import Job, head, version
 
 DAY = timedelta(days=1)
 
@@ -96,6 +97,19 @@ def test_a_job_that_is_not_wanted_any_more_has_no_incidents() -> None:
     job.look()
 
     assert job.heard()[-1] == ("-", "job-failed", True)
+
+
+def test_a_suspended_job_still_has_no_artifact_that_may_run() -> None:
+    job = Heard(state="suspended")
+    refused = version(1, verdict=Verdict.REFUSED, reason="SignatureInvalid", message="no")
+    job.head = ArtifactHead(latest=refused, admitted=None, burst_started_at=job.now)
+
+    job.look()
+    assert job.heard() == [("+", "artifact-refused", True)]
+
+    job.head = head(2)
+    job.look()
+    assert job.heard() == [("-", "artifact-refused", True)]
 
 
 def test_a_rollback_is_over_once_another_revision_is_healthy() -> None:

@@ -124,6 +124,8 @@ _RUNS_WELL: Final = frozenset({Alert.JOB_FAILED, Alert.GIVEN_UP, Alert.SAVEPOINT
 """What vital signs tell is over when they say so themselves: a proof alone does not end a loop."""
 _NOT_WANTED: Final = Meaning(closes=frozenset(Alert))
 """Nobody needs to look after a job that is not to run."""
+_SUSPENDED: Final = Meaning(closes=frozenset(Alert) - {Alert.ARTIFACT_REFUSED})
+"""A job that is to run again later still has no artifact that may run."""
 
 MEANINGS: Final[Mapping[str, Meaning]] = {
     "AbandonRequested": _NOT_WANTED,
@@ -188,7 +190,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     # What follows it is told: a retry, a rollback, or that it was given up.
     "SubmissionRefused": _NOTHING,
     "Submitted": _NOTHING,
-    "SuspendRequested": _NOT_WANTED,
+    "SuspendRequested": _SUSPENDED,
     "TasksBack": Meaning(closes=frozenset({Alert.TASKS_MISSING})),
     "TasksMissing": Meaning(opens=Alert.TASKS_MISSING),
     "UpgradeStarted": _NOTHING,
