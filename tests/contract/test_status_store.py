@@ -200,6 +200,17 @@ def test_summaries_list_every_status(world: World) -> None:
     assert sorted(found.job_id for found in world.statuses.summaries()) == ["a", "b", "ns/c"]
 
 
+def test_many_statuses_are_read_by_their_names_and_unknown_ones_left_out(world: World) -> None:
+    names = [f"ns/job-{number:03}" for number in range(101)]
+    for name in names:
+        recorded(world.statuses, Commit(status(name)))
+
+    found = world.statuses.read_many([*names, "nobody"])
+
+    assert found == {name: status(name) for name in names}
+    assert world.statuses.read_many([]) == {}
+
+
 def test_jobs_are_found_by_the_artifact_that_they_name(world: World) -> None:
     recorded(world.statuses, Commit(status("a", artifact_location="artifacts/artifacts/a.jar")))
     recorded(world.statuses, Commit(status("b", artifact_location="artifacts/artifacts/b.jar")))

@@ -156,6 +156,9 @@ class StatusStore(Protocol):
     def read(self, job_id: str) -> JobStatus | None:
         """Read a status consistently."""
 
+    def read_many(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Read some statuses consistently, a hundred a call; those that there are."""
+
     def revision(self, job_id: str, number: int) -> Revision | None:
         """Read a revision consistently."""
 

@@ -10,6 +10,8 @@ from flink_controller.domain.errors import TransientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+MAX_BATCH: Final = 100
+"""Keys that DynamoDB takes at once."""
 _TRIES: Final = 3
 """DynamoDB leaves items of a batch unread when it is busy; botocore does not ask again."""
 
@@ -20,7 +22,7 @@ def batch(client: "DynamoDBClient", table_name: str, keys: Sequence[Mapping[str,
     Args:
         client: a DynamoDB client.
         table_name: the table.
-        keys: whole keys; one that stands twice is read once.
+        keys: whole keys, `MAX_BATCH` at most; one that stands twice is read once.
         doing: what is tried, for messages.
 
     Raises:

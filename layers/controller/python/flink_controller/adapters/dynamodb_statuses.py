@@ -8,7 +8,7 @@ is one transaction.
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import is_busy, translated
+from flink_controller.adapters.dynamodb_batches import MAX_BATCH, batch
 from flink_controller.adapters.dynamodb_items import (
     BY_ARTIFACT,
     BY_DUE,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
 """On the state table, and `Query` on its indexes `by_kind`, `by_artifact` and `by_due`."""
+BATCH_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
+"""What reading many statuses needs, on the state table; no function does."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"})
 """On the state table."""
 
@@ -163,6 +166,16 @@ class DynamoStatusStore:
         """Read a status consistently."""
         item = self._get(_key(job_id, _STATUS))
         return None if item is None else _status(item)
+
+    def read_many(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Read some statuses consistently, a hundred a call."""
+        found = dict[str, Item]()
+        for start in range(0, len(job_ids), MAX_BATCH):
+            keys = [_key(job_id, _STATUS) for job_id in job_ids[start : start + MAX_BATCH]]
+            found |= batch(self._client, self._table, keys, doing="read statuses")
+        items = ((job_id, found.get(_key(job_id, _STATUS)["pk"]["S"])) for job_id in job_ids)
+        statuses = ((job_id, None if item is None else _status(item)) for job_id, item in items)
+        return {job_id: status for job_id, status in statuses if status is not None}
 
     def revision(self, job_id: str, number: int) -> Revision | None:
         """Read a revision consistently."""

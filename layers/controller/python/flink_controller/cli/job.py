@@ -8,6 +8,7 @@ import typer
 
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
+from flink_controller.cli.fleet import Filter, FleetFormat, NamespaceOption, show_fleet
 from flink_controller.cli.output import (
     Format,
     FormatOption,
@@ -22,6 +23,7 @@ from flink_controller.cli.output import (
 )
 from flink_controller.cli.waiting import wait_for
 from flink_controller.domain.goal import Goal
+from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.report import JobReport, history, report, report_unseen
 from flink_controller.domain.status import Event, JobStatus
 
@@ -43,17 +45,40 @@ def get(
     context: typer.Context,
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="Job id; all jobs without it.")] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Print the stored spec, as `apply` takes it.")] = False,  # noqa: FBT002  # a flag
-    output: FormatOption = Format.TABLE,
+    namespace: NamespaceOption = None,
+    all_namespaces: Annotated[  # noqa: FBT002  # a flag
+        bool, typer.Option("-A", "--all-namespaces", help="Jobs of all namespaces, as without -n.")
+    ] = False,
+    states: Annotated[
+        list[Lifecycle] | None, typer.Option("--state", case_sensitive=False, help="Jobs in this state only; repeatable.")
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("-l", "--label", metavar="NAME=VALUE", help="Jobs with this label only; repeatable.")
+    ] = None,
+    output: Annotated[
+        FleetFormat, typer.Option("-o", "--output", help="How to print; wide has more columns, name the job ids alone.")
+    ] = FleetFormat.TABLE,
 ) -> None:
-    """Show one job, or all."""
-    remote = remote_of(context)
+    """Show one job, or list all.
+
+    SINCE is for how long the job has been ready, or not; MESSAGE names open alerts and what it waits for.
+    """
+    if all_namespaces and namespace is not None:
+        raise typer.BadParameter("-A and -n exclude each other")
+    wanted = Filter(namespace, tuple(state.value for state in states or ()), tuple(map(_label, labels or ())))
+    session = session_of(context)
     if spec:
-        _get_spec(remote, job, output)
+        _get_spec(session.remote, job, output.of_one)
     elif job is None:
-        _get_all(remote, output)
+        show_fleet(session, wanted, output)
+    elif wanted != Filter():
+        raise typer.BadParameter("-n, --state and --label are for lists; name no JOB with them")
     else:
-        found = find(remote, job)
-        emit(found.model_dump(mode="json"), output, table=lambda: _tell_report(found))
+        found = find(session.remote, job)
+        if output is FleetFormat.NAME:
+            say(found.job_id)
+            return
+        emit(found.model_dump(mode="json"), output.of_one, table=lambda: _tell_report(found))
 
 
 def describe(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
@@ -166,41 +191,11 @@ def _in_order(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"job_id": item["job_id"], **{name: item[name] for name in sorted(item) if name != "job_id"}}
 
 
-def _get_all(remote: Remote, output: Format) -> None:
-    summaries = {summary.job_id: summary for summary in remote.statuses.summaries()}
-    unseen = {job_id: report_unseen(job_id, item) for job_id, item in remote.specs.items() if job_id not in summaries}
-    names = sorted({*summaries, *unseen})
-
-    def table() -> None:
-        if not names:
-            say("no jobs; flinkctl apply -f FILE creates one")
-            return
-        rows: list[tuple[object, ...]] = []
-        for name in names:
-            if name in summaries:
-                one = summaries[name]
-                rows.append(
-                    (
-                        name,
-                        one.job_type,
-                        one.cluster,
-                        one.lifecycle,
-                        one.running_revision,
-                        one.desired_revision,
-                        one.reason,
-                        one.updated_at,
-                    )
-                )
-            else:
-                new = unseen[name]
-                rows.append((name, new.job_type, new.cluster, new.lifecycle, None, None, new.reason, None))
-        print_table(("JOB", "TYPE", "CLUSTER", "LIFECYCLE", "RUNNING", "DESIRED", "REASON", "UPDATED"), rows)
-
-    if output is Format.TABLE:
-        table()
-        return
-    reports = [unseen[name] if name in unseen else find(remote, name) for name in names]
-    emit({"items": [one.model_dump(mode="json") for one in reports]}, output, table=table)
+def _label(text: str) -> tuple[str, str]:
+    name, is_given, value = text.partition("=")
+    if not is_given or not name:
+        raise typer.BadParameter(f"{printable(text)} is no NAME=VALUE")
+    return name, value
 
 
 def _tell_report(one: JobReport) -> None:

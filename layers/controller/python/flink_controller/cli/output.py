@@ -7,16 +7,21 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 import yaml
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_GAP: Final = 2
+"""Blanks between columns."""
+LEAST_MESSAGE: Final = 24
+"""Cells of a message that still say something."""
 UNLIMITED_WIDTH: Final = 100_000
 """Of a table that no terminal shows: whoever reads it line by line wants whole lines."""
 _STYLES: Final = {
@@ -29,6 +34,7 @@ _STYLES: Final = {
     "ROLLED_BACK": "yellow",
     "warning": "yellow",
     "Warning": "yellow",
+    "critical": "red",
 }
 
 
@@ -118,6 +124,40 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     _print(table)
 
 
+def print_lines(columns: Sequence[str], rows: Sequence[Sequence[object]], *, optional: Sequence[str] = ()) -> None:
+    """Print each row on one line below a heading; see `fitted`."""
+    console = _console()
+    _print(fitted(columns, rows, width=console.width, optional=optional), console)
+
+
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int, optional: Sequence[str] = ()) -> Table:
+    """Lay rows out so that each is one line of a terminal.
+
+    Where it is too narrow for all, first columns are left out and then the last one, a message, is cut.
+
+    Args:
+        columns: headings.
+        rows: values, one for each heading.
+        width: cells of the terminal.
+        optional: headings of what can be left out, the least important first.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    shown = list(range(len(columns)))
+    widths = [max([cell_len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(columns)]
+    for name in (None, *optional):
+        shown = [at for at in shown if columns[at] != name]
+        rest = width - sum(widths[at] + _GAP for at in shown[:-1])
+        if rest >= min(LEAST_MESSAGE, widths[-1]):
+            break
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
+    for at in shown:
+        table.add_column(columns[at], no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        row[-1].truncate(max(rest, 1), overflow="ellipsis")
+        table.add_row(*(row[at] for at in shown))
+    return table
+
+
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair a line."""
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -138,12 +178,33 @@ def short(digest: str | None) -> str:
     return "" if not digest else digest[:12]
 
 
-def _print(table: Table) -> None:
-    """Print a table; colours and folding only where a person watches, and no line ends in blanks."""
+def age(duration: timedelta) -> str:
+    """Write for how long something has been so: its two largest units."""
+    seconds = max(int(duration.total_seconds()), 0)
+    for unit, size, next_unit, next_size in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
+        if seconds >= size:
+            rest = seconds % size // next_size
+            return f"{seconds // size}{unit}{rest}{next_unit}" if rest else f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def terminal() -> Console | None:
+    """Give the terminal that a person watches; None where there is none, or one without a cursor to move."""
+    console = _console()
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
+def _console() -> Console:
+    """Give where results go; where nobody watches, lines are as long as they are, without colours."""
     is_watched = sys.stdout.isatty()
-    console = Console(
+    return Console(
         file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_watched else UNLIMITED_WIDTH
     )
+
+
+def _print(table: Table, console: Console | None = None) -> None:
+    """Print a table; folding only where a person watches, and no line ends in blanks."""
+    console = console or _console()
     with console.capture() as capture:
         console.print(table)
     typer.echo("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flink_controller.domain.alerts import GUIDES, Alert, Severity
 from flink_controller.domain.artifact import ArtifactVersion, Value
-from flink_controller.domain.names import DEFAULT_NAMESPACE
+from flink_controller.domain.names import namespace_of
 from flink_controller.domain.status import Event, Incident
 
 SOURCE = "flink-job-controller"
@@ -85,7 +85,7 @@ def of_job(controller_id: str, job_id: str, event: Event) -> JobEvent:
         controller_id=controller_id,
         time=event.time,
         job_id=job_id,
-        namespace=job_id.partition("/")[0] if "/" in job_id else DEFAULT_NAMESPACE,
+        namespace=namespace_of(job_id),
         sequence=event.sequence,
         type=event.type,
         reason=event.reason,

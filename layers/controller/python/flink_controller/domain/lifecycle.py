@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from flink_controller.domain.plan import is_watched, living, living_of, running_artifacts, target_of, wants_running
+from flink_controller.domain.plan import cut, is_watched, living, living_of, running_artifacts, target_of, wants_running
 from flink_controller.domain.status import (
     AttemptPhase,
     Condition,
@@ -55,6 +55,8 @@ _REFUSALS = frozenset(
 """Verdicts on an artifact that say FAILED while nothing was ever submitted; every other wait says WAITING."""
 
 
+MESSAGE_IN_LISTS = 160
+"""Characters of a message in a summary: the index is read whole each minute, and `describe` has the rest."""
 _HOLDING = frozenset({"QuotaExceeded", "Quarantine", "ClockBehind"})
 """Waits that keep a batch job from its next run."""
 
@@ -170,7 +172,10 @@ def summarise(status: JobStatus) -> StatusSummary:
         desired_revision=None if status.desired is None else status.desired.number,
         running_revision=None if alive is None else alive.revision,
         reason="" if ready is None else ready.reason,
+        message="" if ready is None or ready.status == "True" else cut(ready.message, MESSAGE_IN_LISTS),
         unready_since=_unready_since(status, ready),
+        ready_since=ready.last_transition_time if ready is not None and ready.status == "True" else None,
+        alerts=tuple(incident.alert for incident in status.incidents),
         updated_at=status.updated_at,
     )
 

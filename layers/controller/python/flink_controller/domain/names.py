@@ -65,6 +65,12 @@ def namespace_of_key(key: str) -> str | None:
     return head if NAME.fullmatch(head) and head != DEFAULT_NAMESPACE else None
 
 
+def namespace_of(job_id: str) -> str:
+    """Give the namespace of a job id, of whatever form."""
+    head, slash, _ = job_id.partition("/")
+    return head if slash else DEFAULT_NAMESPACE
+
+
 def tag(controller_id: str, job_id: str) -> str:
     """Give the 16 hex digits that mark every Flink job of this controller and job."""
     return hashlib.sha256(f"{controller_id}\0{job_id}".encode()).hexdigest()[:TAG_DIGITS]

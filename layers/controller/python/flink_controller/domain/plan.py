@@ -422,7 +422,12 @@ def wants_running(status: JobStatus) -> bool:
 
 def bounded(message: str) -> str:
     """Cut a message to what a status can hold."""
-    return message if len(message) <= MESSAGE_LIMIT else f"{message[: MESSAGE_LIMIT - 1]}…"
+    return cut(message, MESSAGE_LIMIT)
+
+
+def cut(text: str, length: int) -> str:
+    """Cut a text to some characters."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def fitted(status: JobStatus, limit_bytes: int) -> JobStatus:
@@ -444,19 +449,19 @@ def dumped(status: JobStatus) -> bytes:
 
 
 def _shortened(status: JobStatus, length: int) -> JobStatus:
-    def cut(text: str | None) -> str | None:
-        return text if text is None or len(text) <= length else f"{text[: length - 1]}…"
+    def shortened(text: str | None) -> str | None:
+        return None if text is None else cut(text, length)
 
     def with_cuts(value: Any, *names: str) -> Any:
-        return None if value is None else value.model_copy(update={name: cut(getattr(value, name)) for name in names})
+        return None if value is None else value.model_copy(update={name: shortened(getattr(value, name)) for name in names})
 
     second = status.second
     return status.model_copy(
         update={
             "conditions": tuple(with_cuts(condition, "message") for condition in status.conditions),
             "symptoms": tuple(with_cuts(symptom, "message") for symptom in status.symptoms),
-            "waiting": None if status.waiting is None else (status.waiting[0], cut(status.waiting[1])),
-            "halted": cut(status.halted),
+            "waiting": None if status.waiting is None else (status.waiting[0], cut(status.waiting[1], length)),
+            "halted": shortened(status.halted),
             "refused": with_cuts(status.refused, "message"),
             "attempt": with_cuts(status.attempt, "refusal", "root_cause"),
             "second": None

@@ -660,8 +660,14 @@ class StatusSummary(Value):
     desired_revision: int | None = None
     running_revision: int | None = None
     reason: str = ""
+    message: str = ""
+    """What the reason says further, bounded; empty while the job is ready."""
     unready_since: datetime | None = None
     """Since when the job has not been ready; None while it is."""
+    ready_since: datetime | None = None
+    """Since when it has been ready; None while it is not."""
+    alerts: tuple[str, ...] = ()
+    """Kinds of the incidents that are open."""
     updated_at: datetime | None = None
 
 

@@ -1,7 +1,7 @@
 """The controller's own record of every job, in memory, with the conditions that DynamoDB would check."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -123,6 +123,12 @@ class MemoryStatuses:
         """Read a status."""
         self.reads += 1
         return _status(self._tables.records.get(job_id, _Record()))
+
+    def read_many(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Read some statuses."""
+        self.reads += 1
+        found = ((job_id, _status(self._tables.records.get(job_id, _Record()))) for job_id in job_ids)
+        return {job_id: status for job_id, status in found if status is not None}
 
     def revision(self, job_id: str, number: int) -> Revision | None:
         """Read a revision."""
