@@ -86,6 +86,7 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
     by_kind = Grant(actions=_QUERY, resources=[_index(storage.state, BY_KIND)])
     return {
         Access.READ_SPECS: [Grant(actions=dynamodb_specs.READ_ACTIONS, resources=[specs])],
+        Access.FIND_SPECS: [Grant(actions=dynamodb_specs.FIND_ACTIONS, resources=[specs])],
         Access.SCAN_SPECS: [Grant(actions=dynamodb_specs.SCAN_ACTIONS, resources=[specs])],
         Access.READ_JOB_RECORDS: [
             Grant(
@@ -106,6 +107,13 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
         Access.READ_ARTIFACT_HEADS: [
             Grant(
                 actions=dynamodb_artifacts.READ_ACTIONS - _QUERY,
+                resources=[state],
+                conditions=_keys("StringLike", *ARTIFACT_KEYS),
+            )
+        ],
+        Access.FIND_ARTIFACT_HEADS: [
+            Grant(
+                actions=dynamodb_artifacts.FIND_ACTIONS,
                 resources=[state],
                 conditions=_keys("StringLike", *ARTIFACT_KEYS),
             )

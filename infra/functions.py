@@ -13,12 +13,14 @@ class Access(Enum):
     """What a function may touch; `access.py` says on which resource and by which actions."""
 
     READ_SPECS = "read a spec by its name"
+    FIND_SPECS = "tell which of many specs there are, in one call"
     SCAN_SPECS = "page through all specs"
     READ_JOB_RECORDS = "read the controller's records of jobs, one by one"
     QUERY_JOB_RECORDS = "read all records of one job"
     LIST_JOBS = "list the jobs with their summaries"
     WRITE_JOB_RECORDS = "write the controller's records of jobs"
     READ_ARTIFACT_HEADS = "read what is the newest of an artifact's versions"
+    FIND_ARTIFACT_HEADS = "read what is the newest of many artifacts' versions, in one call"
     QUERY_ARTIFACT_RECORDS = "read the records of all versions of an artifact"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
     READ_REGISTRY = "read what operators registered, one by one: clusters, keys, policies, pauses"
@@ -182,10 +184,10 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         memory_mb=512,
         triggers=(Schedule(rate_minutes=1),),
         access=(
-            Access.READ_SPECS,
+            Access.FIND_SPECS,
             Access.SCAN_SPECS,
             Access.LIST_JOBS,
-            Access.READ_ARTIFACT_HEADS,
+            Access.FIND_ARTIFACT_HEADS,
             Access.READ_REGISTRY,
             Access.LIST_REGISTRY,
             Access.READ_BARRIERS,

@@ -43,10 +43,11 @@ def version(
     decided_at: datetime = NOW,
     sha256: str = DIGEST,
     bucket: str = "artifacts",
+    key: str = "artifacts/a.jar",
 ) -> ArtifactVersion:
     return ArtifactVersion(
         bucket=bucket,
-        key="artifacts/a.jar",
+        key=key,
         version_id=version_id,
         uploaded_at=uploaded_at,
         size_bytes=10,

@@ -25,6 +25,17 @@ def test_a_key_that_was_never_seen_has_no_head(world: World) -> None:
     assert world.records.admitted_with_digest("artifacts", "artifacts/a.jar", OTHER_DIGEST) is None
 
 
+def test_of_many_keys_the_heads_of_those_that_were_seen_are_read(world: World) -> None:
+    heads = {
+        ("artifacts", key): world.records.record(version("v1", key=key), burst_window=WINDOW)
+        for key in (f"artifacts/{number}.jar" for number in range(130))
+    }
+
+    found = world.records.heads([("artifacts", "artifacts/absent.jar"), ("other", "artifacts/1.jar"), *heads])
+
+    assert found == heads
+
+
 def test_the_first_admitted_version_is_the_head(world: World) -> None:
     head = record(world, version("v1"))
 

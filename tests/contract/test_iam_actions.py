@@ -76,6 +76,10 @@ def specs_scan(world: AwsWorld) -> None:
     list(world.specs.segment(0, 1))
 
 
+def specs_find(world: AwsWorld) -> None:
+    world.specs.present(["job"])
+
+
 def specs_edit(world: AwsWorld) -> None:
     world.specs.replace("job", {"labels": {}}, expected=None)
     world.specs.replace("job", None, expected=world.specs.read("job"))
@@ -148,6 +152,10 @@ def artifacts_read(world: AwsWorld) -> None:
     world.records.admitted_with_digest("artifacts", "a", DIGEST)
 
 
+def artifacts_find(world: AwsWorld) -> None:
+    world.records.heads([("artifacts", "a")])
+
+
 def artifacts_write(world: AwsWorld) -> None:
     for name in ("v1", "v2"):
         world.records.record(version(name), burst_window=timedelta(seconds=5))
@@ -195,6 +203,7 @@ IMPLIED = frozenset({"s3:ListBucket"})
     [
         (specs_read, dynamodb_specs.READ_ACTIONS),
         (specs_scan, dynamodb_specs.SCAN_ACTIONS),
+        (specs_find, dynamodb_specs.FIND_ACTIONS),
         (specs_edit, dynamodb_specs.EDIT_ACTIONS),
         (statuses_read, dynamodb_statuses.READ_ACTIONS),
         (statuses_write, dynamodb_statuses.WRITE_ACTIONS),
@@ -205,6 +214,7 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (circuits_write, dynamodb_circuits.WRITE_ACTIONS),
         (registry_write, dynamodb_registry.WRITE_ACTIONS),
         (artifacts_read, dynamodb_artifacts.READ_ACTIONS),
+        (artifacts_find, dynamodb_artifacts.FIND_ACTIONS),
         (artifacts_write, dynamodb_artifacts.WRITE_ACTIONS | READS_BEFORE_WRITES),
         (objects_read, s3_artifacts.READ_ACTIONS - IMPLIED),
         (state_read, s3_state.READ_ACTIONS),

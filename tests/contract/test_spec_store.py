@@ -1,10 +1,11 @@
 """What `SpecStore` and `EditableSpecStore` promise."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from flink_controller.domain.errors import StaleWriteError
+from flink_controller.domain.errors import StaleWriteError, TransientError
 from tests.contract.worlds import AwsWorld, World
 
 SPEC = {"job_type": "stream", "artifact_path": "artifacts/a.jar", "deployment": {"parallelism": 4}, "labels": {}}
@@ -60,6 +61,69 @@ def test_an_item_near_400_kb_is_read(world: World) -> None:
 
     assert found is not None
     assert len(found["args"]) == 399_000
+
+
+def test_of_many_names_those_with_a_spec_are_told(world: World) -> None:
+    written = {f"job-{number}" for number in range(230)}
+    for name in written:
+        world.put_spec(name, SPEC)
+
+    found = world.specs.present([*sorted(written), "absent", "job-1", "ns/absent"])
+
+    assert found == written
+    assert world.specs.present([]) == frozenset()
+
+
+def test_a_hundred_names_are_asked_for_at_once_and_by_name_alone(aws_world: AwsWorld) -> None:
+    calls: list[dict[str, Any]] = []
+    aws_world.specs._client.meta.events.register(
+        "provide-client-params.dynamodb.*", lambda params, **_: calls.append(params["RequestItems"])
+    )
+
+    aws_world.specs.present(f"job-{number}" for number in range(230))
+
+    asked = [call[aws_world.spec_table] for call in calls]
+    assert [len(one["Keys"]) for one in asked] == [100, 100, 30]
+    assert all(one["ConsistentRead"] and one["ExpressionAttributeNames"] == {"#0": "job_id"} for one in asked)
+
+
+@pytest.mark.parametrize("read", [1, 30, 99])
+def test_names_that_a_busy_table_leaves_unread_are_asked_for_again(aws_world: AwsWorld, read: int) -> None:
+    written = {f"job-{number}" for number in range(150)}
+    for name in written:
+        aws_world.put_spec(name, SPEC)
+    _Busy(aws_world, read)
+
+    assert aws_world.specs.present(written) == written
+
+
+def test_names_that_stay_unread_are_not_taken_for_deleted_ones(aws_world: AwsWorld) -> None:
+    aws_world.put_spec("job", SPEC)
+    _Busy(aws_world, 0)
+
+    with pytest.raises(TransientError, match="left 1 items unread"):
+        aws_world.specs.present(["job"])
+
+
+class _Busy:
+    """Has DynamoDB read only the first few keys of each batch."""
+
+    def __init__(self, world: AwsWorld, read: int) -> None:
+        self._read, self._table = read, world.spec_table
+        events = world.specs._client.meta.events
+        events.register("provide-client-params.dynamodb.BatchGetItem", self._shorten)
+        events.register("after-call.dynamodb.BatchGetItem", self._leave)
+
+    def _shorten(self, params: dict[str, Any], **_: object) -> None:
+        asked = params["RequestItems"][self._table]
+        self._unread = {**asked, "Keys": asked["Keys"][self._read :]}
+        # An empty batch is no call: the one key that is left stands for a call that reads nothing.
+        params["RequestItems"] = {self._table: {**asked, "Keys": asked["Keys"][: max(self._read, 1)]}}
+
+    def _leave(self, parsed: dict[str, Any], **_: object) -> None:
+        if not self._read:
+            parsed["Responses"] = {self._table: []}
+        parsed["UnprocessedKeys"] = {self._table: self._unread} if self._unread["Keys"] else {}
 
 
 def test_segments_cover_every_item_once(world: World) -> None:

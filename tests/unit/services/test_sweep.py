@@ -15,6 +15,7 @@ from flink_controller.ports import Commit
 from flink_controller.services.sweep import SEGMENTS, Sweep, reconcile_fleet
 from flink_controller.services.wake_due import wake_due
 from flink_controller.testing.clock import START
+from flink_controller.testing.interception import PortCall, intercepted
 from flink_controller.testing.jars import jar_bytes
 from tests.unit.services.bench import JOB, POLICY, SECOND, Bench
 
@@ -246,6 +247,26 @@ def test_an_upload_means_nothing_to_a_spec_that_is_pinned() -> None:
     bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
 
     assert _woken_in_a_round(bench) == []
+
+
+def test_a_refused_spec_that_names_what_can_be_no_key_hinders_no_tick() -> None:
+    bench = quiet()
+    bench.put(artifact_path="artifacts/" + "x" * 5_000)
+    bench.run(MINUTE)
+    bench.follow_ups.take_due(bench.clock.now() + timedelta(days=1))
+    asked: list[tuple[str, str]] = []
+
+    def noted(call: PortCall) -> object:
+        if call.name == "records.heads":
+            asked.extend(call.args[0])
+        return call.target()
+
+    watched = intercepted(bench.ports, noted)
+    for _ in range(SEGMENTS):
+        reconcile_fleet(watched, POLICY)
+        bench.clock.advance(MINUTE)
+
+    assert asked == []
 
 
 def _woken_in_a_round(bench: Bench) -> list[str]:

@@ -3,7 +3,7 @@
 Every method may raise `TransientError` when the world does not answer; that is not repeated below.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any, Final, Protocol
@@ -105,6 +105,9 @@ class SpecStore(Protocol):
 
     def read(self, job_id: str) -> Mapping[str, Any] | None:
         """Read a spec item consistently, numbers as int or float; None when there is none."""
+
+    def present(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Tell which of some jobs have a spec item, consistently."""
 
     def segment(self, index: int, total: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Read one of `total` parts of all spec items, as (job id, item)."""
@@ -314,6 +317,9 @@ class ArtifactRecords(Protocol):
 
     def head(self, bucket: str, key: str) -> ArtifactHead | None:
         """Read the newest version's record and the newest admitted one, consistently."""
+
+    def heads(self, places: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], ArtifactHead]:
+        """Read the same of many keys, each named by its bucket and itself; what was never seen is left out."""
 
     def admitted_with_digest(self, bucket: str, key: str, sha256: str) -> ArtifactVersion | None:
         """Find an admitted version with a digest, consistently."""

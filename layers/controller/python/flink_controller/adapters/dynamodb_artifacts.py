@@ -4,13 +4,14 @@ A key has one head item and one item per version. Every verdict writes both in o
 did not change since it was read, so that two verdicts at once cannot lose one another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import is_busy, translated
+from flink_controller.adapters.dynamodb_batches import batch
 from flink_controller.adapters.dynamodb_items import Item, document, number, parsed, text
 from flink_controller.domain.artifact import ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.artifact_head import record
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
 """On the state table."""
+FIND_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
+"""On the state table: many heads at once."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem"})
 """On the state table."""
 
@@ -43,6 +46,13 @@ class DynamoArtifactRecords:
         """Read the newest version's record and the newest admitted one, consistently."""
         item = self._get(bucket, key, _HEAD)
         return None if item is None else parsed(ArtifactHead, item)
+
+    def heads(self, places: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], ArtifactHead]:
+        """Read the heads of many keys; one call for a hundred."""
+        wanted = {_partition(*place)["S"]: place for place in places}
+        keys = [{"pk": text(partition), "sk": text(_HEAD)} for partition in wanted]
+        found = batch(self._client, self._table, keys, doing="read the heads of artifacts")
+        return {wanted[partition]: parsed(ArtifactHead, item) for partition, item in found.items()}
 
     def admitted_with_digest(self, bucket: str, key: str, sha256: str) -> ArtifactVersion | None:
         """Find the newest admitted version with a digest, consistently."""

@@ -3,12 +3,13 @@
 Functions read it with `DynamoSpecStore`; the CLI, which acts with its user's own rights, also writes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import translated
+from flink_controller.adapters.dynamodb_batches import batch
 from flink_controller.adapters.dynamodb_items import Item, text, to_attribute, to_item
 from flink_controller.domain.errors import RejectedError, StaleWriteError
 from flink_controller.domain.names import shown
@@ -20,6 +21,8 @@ READ_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem"})
 """What reading one spec needs, on the spec table."""
 SCAN_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:Scan"})
 """What paging through all specs needs, on the spec table."""
+FIND_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
+"""What telling which specs there are needs, on the spec table."""
 EDIT_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"})
 """What the CLI needs beside; no function has it."""
 
@@ -28,7 +31,7 @@ _MAX_CONDITIONS: Final = 200
 
 
 class DynamoSpecStore:
-    """`SpecStore` on DynamoDB. A read is one call, a segment one call per megabyte."""
+    """`SpecStore` on DynamoDB. A read is one call, a segment one call per megabyte, `present` one per hundred names."""
 
     def __init__(self, client: "ClientSource[DynamoDBClient]", table_name: str) -> None:
         self._source = client
@@ -42,6 +45,12 @@ class DynamoSpecStore:
         """Read a spec item consistently, numbers as int or float; None when there is none."""
         item = self._raw(job_id)
         return None if item is None else to_item(item)
+
+    def present(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Tell which of some jobs have a spec item, consistently."""
+        keys = [{"job_id": text(job_id)} for job_id in job_ids]
+        # Read units are those of whole items; what comes over the wire is their names.
+        return frozenset(batch(self._client, self._table, keys, doing="find deleted specs", by="job_id", only=("job_id",)))
 
     def segment(self, index: int, total: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Read one of `total` parts of all spec items, as (job id, item)."""

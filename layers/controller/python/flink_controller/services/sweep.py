@@ -33,6 +33,8 @@ ASKING = timedelta(seconds=30)
 """No cluster is asked after this: half of a tick's minute, so that clusters that hang (5 s each) cannot use it up."""
 SEGMENTS = 15
 """A lost stream record, or an upload that no index named a job for, heals within this many ticks."""
+MAX_KEY_BYTES = 1024
+"""Of an object in S3. A spec that was refused may name something longer, which no table would look up."""
 
 
 @dataclass(frozen=True)
@@ -192,36 +194,34 @@ def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]
             yield known.job_id
 
 
-class _Admitted:
-    """The newest admitted versions of artifacts, each read once a sweep."""
-
-    def __init__(self, ports: Ports, policy: Policy) -> None:
-        self._ports, self._policy = ports, policy
-        self._versions: dict[str, str | None] = {}
-
-    def is_newer(self, known: StatusSummary, item: Mapping[str, Any]) -> bool:
-        """Whether an accepted spec's artifact is another one by now. A pin names its bytes once and for all."""
-        key = item.get("artifact_path")
-        if known.artifact_version is None or not isinstance(key, str) or item.get("artifact_signature") is not None:
-            return False
-        if key not in self._versions:
-            head = self._ports.records.head(self._policy.bucket_of(key), key)
-            self._versions[key] = None if head is None or head.admitted is None else head.admitted.version_id
-        return self._versions[key] not in {None, known.artifact_version}
-
-
 def _missed(ports: Ports, policy: Policy, summaries: list[StatusSummary], segment: int) -> Iterable[str]:
     """Find specs and artifacts that changed without anybody having been woken, in one part of all."""
-    observed, admitted = {known.job_id: known for known in summaries}, _Admitted(ports, policy)
+    observed, following = {known.job_id: known for known in summaries}, dict[str, tuple[str, str]]()
     for job_id, item in ports.specs.segment(segment, SEGMENTS):
         known = observed.get(job_id)
-        if known is None or known.observed_spec_hash != hash_item(item) or admitted.is_newer(known, item):
+        if known is None or known.observed_spec_hash != hash_item(item):
             yield job_id
-    for known in summaries:
-        is_expected = known.lifecycle not in {Lifecycle.DELETED.value, Lifecycle.DELETING.value}
-        if (
-            is_expected
-            and zlib.crc32(known.job_id.encode()) % SEGMENTS == segment
-            and ports.specs.read(known.job_id) is None
-        ):
-            yield known.job_id
+        elif known.artifact_version is not None and (key := _followed(item)) is not None:
+            following[job_id] = (policy.bucket_of(key), key)
+    heads = ports.records.heads(dict.fromkeys(following.values()))
+    for job_id, place in following.items():
+        head = heads.get(place)
+        newest = None if head is None or head.admitted is None else head.admitted.version_id
+        if newest not in {None, observed[job_id].artifact_version}:
+            yield job_id
+    expected = [
+        known.job_id
+        for known in summaries
+        if known.lifecycle not in {Lifecycle.DELETED.value, Lifecycle.DELETING.value}
+        and zlib.crc32(known.job_id.encode()) % SEGMENTS == segment
+    ]
+    present = ports.specs.present(expected)
+    yield from (job_id for job_id in expected if job_id not in present)
+
+
+def _followed(item: Mapping[str, Any]) -> str | None:
+    """Name the key whose newest version an accepted spec runs. A pin names its bytes once and for all."""
+    key = item.get("artifact_path")
+    if not isinstance(key, str) or len(key.encode()) > MAX_KEY_BYTES or item.get("artifact_signature") is not None:
+        return None
+    return key

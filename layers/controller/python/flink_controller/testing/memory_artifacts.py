@@ -1,7 +1,7 @@
 """The artifact bucket and the records of its object versions, in memory."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO
@@ -26,6 +26,12 @@ class MemoryArtifactRecords:
         """Read the newest version and the newest admitted one."""
         self.reads += 1
         return self._head(f"{bucket}/{key}")
+
+    def heads(self, places: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], ArtifactHead]:
+        """Read the heads of many keys."""
+        self.reads += 1
+        found = {(bucket, key): self._head(f"{bucket}/{key}") for bucket, key in places}
+        return {place: head for place, head in found.items() if head is not None}
 
     def admitted_with_digest(self, bucket: str, key: str, sha256: str) -> ArtifactVersion | None:
         """Find the newest admitted version with a digest."""

@@ -1,7 +1,7 @@
 """The table that teams write, in memory."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flink_controller.domain.errors import StaleWriteError
@@ -28,6 +28,11 @@ class MemorySpecs:
         """Read an item."""
         self.reads += 1
         return copy.deepcopy(self._items.get(job_id))
+
+    def present(self, job_ids: Iterable[str]) -> frozenset[str]:
+        """Tell which of some jobs have an item."""
+        self.reads += 1
+        return frozenset(self._items).intersection(job_ids)
 
     def segment(self, index: int, total: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Read one part of all items; an item's part is fixed by its place in the sorted list of names."""
