@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.configuration import flink_configuration
-from flink_controller.domain.spec import MAX_SPEC_BYTES, JobSpec, Treatment, field_paths
+from flink_controller.domain.spec import MAX_SPEC_BYTES, JobSpec, field_paths
 
 NOTES: Final[Mapping[str, str]] = {
     "job_id": "1 to 63 lower-case letters, digits and inner hyphens each. No slash means namespace `default`.",
@@ -77,7 +77,11 @@ This page is made from the model (`python -m infra.docs > docs/job-spec.md`).
 | UPGRADE | stopped with a savepoint, started from it |
 | REDEPLOY | likewise, possibly on another cluster |
 
-**Effect** is *applied*: it reaches Flink, or the controller acts on it; *required*: held against what the cluster offers before every start, which waits (`ClusterUnfit`) while it is not met, and what runs goes on; or *not yet*: checked and accepted, without effect in this version, and named in the message of condition `SpecValid`. No field is ignored silently.
+**Effect** is *applied*: it reaches Flink, or the controller acts on it; *required*: held against what the cluster offers before every start, which waits (`ClusterUnfit`) while it is not met, and what runs goes on. No field is ignored silently: those that say nothing about a job of its type (`batch_config` of a stream) are named in the message of condition `SpecValid`.
+
+A session cluster cannot be resized for a job, so what `resources` and its like say is *required* of every TaskManager: the smallest that is registered counts, as `/taskmanagers` tells it. Sizes are Flink's, `1g` being 1,073,741,824 bytes.
+While none is registered, what the JobManager's configuration says of those to come counts (`taskmanager.memory.process.size` for memory; `kubernetes.taskmanager.cpu.amount` and its like for cores; `taskmanager.memory.network.min`; `taskmanager.memory.task.heap.size`), as where TaskManagers are started on demand; where it says nothing the job waits, and the message says for what.
+A job that moves asks the cluster that it moves to, before it is stopped.
 
 Counters of revisions and attempts are never reset: a job_id that is deleted and written again goes on from its state, unless its `upgrade_mode` is `stateless`.
 """
@@ -89,9 +93,10 @@ def job_spec() -> str:
     sections: dict[str, list[str]] = {}
     for path, change, treatment, text in field_paths():
         field = _field(schema, path)
-        effect = "not yet" if treatment is Treatment.PENDING else treatment.value
         note = " ".join(filter(None, (text, NOTES.get(path, ""))))
-        row = f"| `{path}` | {_type(schema, field)} | {_default(schema, path)} | {change.name} | {effect} | {note} |"
+        row = (
+            f"| `{path}` | {_type(schema, field)} | {_default(schema, path)} | {change.name} | {treatment.value} | {note} |"
+        )
         sections.setdefault(path.rpartition(".")[0], []).append(row)
     head = "| field | type | default | change | effect | |\n| --- | --- | --- | --- | --- | --- |"
     tables = [

@@ -918,6 +918,25 @@ def without_taskmanagers_a_job_is_running_by_name_and_comes_back_from_its_checkp
     assert restored.startswith(f"{probe.world.checkpoint_root}/{job}/chk-")
 
 
+@probe("TaskManagers")
+def task_managers_tell_their_slots_and_what_they_have(probe: Probe) -> None:
+    before = probe.flink.task_managers()
+
+    job = probe.start()
+    probe.wait(lambda: probe.is_processing(job))
+    during = probe.flink.task_managers()
+
+    assert sum(seen.slots for seen in before) == SLOTS
+    assert sum(seen.slots_free for seen in before) - sum(seen.slots_free for seen in during) == 1
+    for seen in before:
+        assert seen.cpu_cores is not None
+        assert seen.cpu_cores > 0
+        assert None not in {seen.heap_bytes, seen.network_bytes, seen.shared_bytes, seen.free_bytes}
+        assert seen.memory_bytes is not None
+        assert seen.memory_bytes > (seen.heap_bytes or 0) + (seen.network_bytes or 0)
+    assert sum(seen.free_bytes or 0 for seen in during) < sum(seen.shared_bytes or 0 for seen in during)
+
+
 @probe("F20", "F21", "F22", "F24", "M2")
 def a_new_jobmanager_knows_nothing_and_orphans_run_on(probe: Probe) -> None:
     running, finished = probe.start(), probe.new_id()

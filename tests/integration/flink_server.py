@@ -17,6 +17,7 @@ from flink_controller.domain.observation import (
     Answer,
     RefusalKind,
     Refused,
+    TaskManagerSeen,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -60,6 +61,8 @@ class FlinkServer:
             case "GET", ["overview"]:
                 slots = {"slots-total": twin.options.slots, "slots-available": twin.free_slots()}
                 return 200, {"flink-version": f"{twin.options.version}.0", "taskmanagers": 1, **slots}
+            case "GET", ["taskmanagers"]:
+                return 200, {"taskmanagers": [_task_manager(seen) for seen in twin.task_managers()]}
             case "GET", ["jobs", "overview"]:
                 return 200, {"jobs": [_job(job) for job in twin.jobs()]}
             case "GET", ["jars"]:
@@ -165,6 +168,23 @@ def serving(options: TwinOptions) -> Iterator[FlinkServer]:
         finally:
             httpd.shutdown()
             thread.join()
+
+
+def _task_manager(seen: TaskManagerSeen) -> dict[str, Any]:
+    shares = {"managedMemory": 0, "networkMemory": 0, "taskOffHeapMemory": 0}
+    return {
+        "slotsNumber": seen.slots,
+        "freeSlots": seen.slots_free,
+        "hardware": {"cpuCores": seen.cpu_cores},
+        "memoryConfiguration": {
+            "totalProcessMemory": seen.memory_bytes,
+            "frameworkHeap": 0,
+            "taskHeap": seen.heap_bytes,
+            "networkMemory": seen.network_bytes,
+        },
+        "totalResource": {"taskHeapMemory": (seen.shared_bytes or 0) // 2**20, **shares},
+        "freeResource": {"taskHeapMemory": (seen.free_bytes or 0) // 2**20, **shares},
+    }
 
 
 def _job(job: Any) -> dict[str, Any]:

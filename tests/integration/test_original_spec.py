@@ -3,15 +3,12 @@
 import yaml
 
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.domain.spec import Treatment, ValidSpec, field_paths, read_spec
+from flink_controller.domain.spec import ValidSpec, field_paths, read_spec
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import EVENTS, Installation, follow_up_of, uploaded
 
 SPEC = yaml.safe_load((EVENTS / "original-spec.yaml").read_text(encoding="utf-8"))
 WITHOUT_EFFECT = (
-    "advanced.classloader_cache_mode",
-    "advanced.classloader_resolve_order",
-    "advanced.taskmanager_heap_size",
     "batch_config.backoff_limit",
     "batch_config.cleanup_on_completion",
     "batch_config.cron",
@@ -26,10 +23,6 @@ WITHOUT_EFFECT = (
     "batch_config.succeeded_runs_kept",
     "batch_config.timezone",
     "batch_config.ttl_seconds",
-    "monitoring.metrics_port",
-    "resources.cpu_cores",
-    "resources.memory",
-    "resources.network_memory",
 )
 
 
@@ -42,15 +35,14 @@ def test_it_is_valid_and_its_warnings_name_each_field_without_effect() -> None:
 
     assert isinstance(view, ValidSpec)
     assert view.warnings == WITHOUT_EFFECT
-    pending = {path for path, _, treatment, _ in field_paths() if treatment is Treatment.PENDING}
-    pending |= {path for path, *_ in field_paths() if path.startswith("batch_config.")}
+    foreign = {path for path, *_ in field_paths() if path.startswith("batch_config.")}
     asks_for_nothing = {
         "batch_config.end_at",
         "batch_config.run_now.nonce",
         "batch_config.start_at",
         "batch_config.suspend_after_failures",
     }
-    assert set(WITHOUT_EFFECT) == pending - asks_for_nothing
+    assert set(WITHOUT_EFFECT) == foreign - asks_for_nothing
 
 
 def test_the_controller_accepts_it_with_the_same_warnings_and_waits_for_its_artifact(
@@ -65,7 +57,7 @@ def test_the_controller_accepts_it_with_the_same_warnings_and_waits_for_its_arti
     valid = status.condition("SpecValid")
     assert valid is not None
     assert (valid.status, valid.reason) == ("True", "SpecAccepted")
-    assert valid.message == f"without effect in this version: {', '.join(WITHOUT_EFFECT)}"
+    assert valid.message == f"without effect on a job of this type: {', '.join(WITHOUT_EFFECT)}"
     digest = SPEC["artifact_signature"].removeprefix("sha256:")
     assert installed.lifecycle(SPEC["job_id"]) is Lifecycle.WAITING
     assert status.waiting == (

@@ -40,14 +40,14 @@ def test_every_fault_is_listed_with_its_path(bench: Bench) -> None:
 
 
 def test_fields_without_effect_and_misleading_names_are_pointed_out(bench: Bench) -> None:
-    spec = changed(monitoring={"metrics_port": 9249, "log_level": "INFO"}, env_vars={"A": "1"})
+    spec = changed(batch_config={"max_runs": 1}, monitoring={"log_level": "INFO"}, env_vars={"A": "1"})
 
     result = bench.run("validate", "-f", bench.file(spec), "-o", "json")
 
     (one,) = result.json["items"]
     assert result.status == 0
     assert one["valid"]
-    assert one["warnings"] == ["monitoring.metrics_port"]
+    assert one["warnings"] == ["batch_config.max_runs"]
     assert any("no process environment" in note for note in one["notes"])
     assert any("sets no logger" in note for note in one["notes"])
 
@@ -388,13 +388,13 @@ def test_apply_wait_is_content_with_a_bounded_job_that_has_completed(bench: Benc
 
 
 def test_what_validate_finds_is_told_to_people_too(bench: Bench) -> None:
-    spec = changed(monitoring={"metrics_port": 9249}, env_vars={"A": "1"})
+    spec = changed(batch_config={"max_runs": 1}, env_vars={"A": "1"})
     text = f"{json.dumps(spec)}\n---\njob_id: gone\nstate: abandoned\n"
 
     result = bench.run("validate", "-f", "-", stdin=f"---\n{text}")
 
     assert result.status == 0
-    assert "  warning: monitoring.metrics_port has no effect in this version" in result.out
+    assert "  warning: batch_config.max_runs has no effect on a job of its type" in result.out
     assert "no process environment" in result.out
     assert "gone: valid" in result.out
 
@@ -402,7 +402,7 @@ def test_what_validate_finds_is_told_to_people_too(bench: Bench) -> None:
 def test_plans_of_several_jobs_are_told_one_after_the_other(bench: Bench) -> None:
     bench.registry.put_cluster(CLUSTER)
     text = "".join(
-        f"---\njob_id: {name}\njob_type: stream\nartifact_path: artifacts/a.jar\nenv_vars: {{A: b}}\nmonitoring: {{metrics_port: 1}}\n"
+        f"---\njob_id: {name}\njob_type: stream\nartifact_path: artifacts/a.jar\nenv_vars: {{A: b}}\nbatch_config: {{max_runs: 1}}\n"
         for name in ("one", "two")
     )
 
@@ -410,7 +410,7 @@ def test_plans_of_several_jobs_are_told_one_after_the_other(bench: Bench) -> Non
 
     assert out.index("one:") < out.index("two:")
     assert "note: env_vars" in out
-    assert "warning: monitoring.metrics_port" in out
+    assert "warning: batch_config.max_runs" in out
 
 
 def test_abandoning_has_no_plan(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from flink_controller.domain.actions import (
     Preparation,
     PruneRuns,
     ReadCheckpoints,
+    ReadOffer,
     ReleaseJar,
     SearchState,
     StageJar,
@@ -39,6 +40,8 @@ from flink_controller.domain.observation import (
     FlinkView,
     JobSeen,
     Observation,
+    Offer,
+    OfferUnread,
     Pressure,
     StorageUnreadable,
     StoredState,
@@ -188,6 +191,7 @@ class Job:
         self.holders: dict[str, tuple[str, ...]] = {}
         """Other jobs that claim a place."""
         self.free_slots = 100
+        self.offer: Offer | OfferUnread = Offer({}, ())
         self.revisions: dict[int, Revision | None] = {}
         self.events: dict[int, Event] = {}
         self.prepared: list[Preparation] = []
@@ -316,6 +320,8 @@ class Job:
                 return {"checkpoints": {**known.checkpoints, job: self.checkpoints}}
             case CountFreeSlots():
                 return {"free_slots": self.free_slots}
+            case ReadOffer():
+                return {"offer": self.offer}
             case PlanProgram(submit=submit):
                 return {"planned": {**known.planned, submit.jar_id: Accepted()}}
             case _:

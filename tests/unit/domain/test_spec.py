@@ -21,7 +21,6 @@ from flink_controller.domain.spec import (
     InvalidSpec,
     JobSpec,
     NoSpec,
-    Treatment,
     ValidSpec,
     canonical_json,
     field_paths,
@@ -147,6 +146,7 @@ REFUSED: dict[str, list[Any]] = {
     "env_vars": [None, [], {"a b": ""}, {"1a": ""}, {"a": 1}, {"a": "x" * 4097}, {f"a{n}": "" for n in range(129)}],
     "resources.memory": ["2", "0g", "2 g", "2G", "-1g", 2],
     "resources.cpu_cores": [0, -1, "2", True, 0.0],
+    "advanced.classloader_cache_mode": ["shared", "", 1],
     "deployment.restart_nonce": ["", "x" * 129, 1],
     "batch_config.run_now.args": ["x", [1]],
     "batch_config.cron": ["0 0 2 * * *", "0 24 * * *", "0 0 30 2 *", "@reboot", ""],
@@ -477,15 +477,8 @@ def test_a_field_changes_the_fingerprint_of_its_class_alone(path: str) -> None:
     assert all(names <= {FIELDS[path][0].name} for names in changed)
 
 
-@pytest.mark.parametrize("path", [path for path, (_, treatment, _) in FIELDS.items() if treatment is Treatment.PENDING])
-def test_a_field_without_effect_in_this_version_is_warned_of(path: str) -> None:
-    value = next(value for value in ACCEPTED[path] if value is not None)
-
-    assert valid_spec(**{path.replace(".", "__"): value}).warnings == (path,)
-
-
-@pytest.mark.parametrize("path", [path for path, (_, treatment, _) in FIELDS.items() if treatment is not Treatment.PENDING])
-def test_a_field_that_is_applied_or_required_is_not_warned_of(path: str) -> None:
+@pytest.mark.parametrize("path", FIELDS)
+def test_no_field_is_without_effect_on_a_job_of_its_type(path: str) -> None:
     values = [value for value in ACCEPTED[path] if value != "blue-green"]
     kind = "batch" if path.startswith("batch_config.") else "stream"
 

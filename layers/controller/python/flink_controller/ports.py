@@ -26,6 +26,7 @@ from flink_controller.domain.observation import (
     StorageUnreadable,
     StoredState,
     TaskFailure,
+    TaskManagerSeen,
     TriggerStatus,
     UploadedJar,
     Vertex,
@@ -409,6 +410,12 @@ class FlinkGateway(Protocol):
 
     def free_slots(self) -> int:
         """Count the task slots that nothing uses."""
+
+    def task_managers(self) -> tuple[TaskManagerSeen, ...]:
+        """List the TaskManagers that are registered, with their slots and memory.
+
+        One that has died is listed until its heartbeat times out.
+        """
 
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""

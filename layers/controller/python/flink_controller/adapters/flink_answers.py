@@ -29,6 +29,7 @@ from flink_controller.domain.observation import (
     RefusalKind,
     Refused,
     TaskFailure,
+    TaskManagerSeen,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -127,6 +128,43 @@ class _Cluster(_Answer):
     taskmanagers: _Count
     slots_total: _Count = Field(alias="slots-total")
     slots_free: _Count = Field(alias="slots-available")
+
+
+class _Hardware(_Answer):
+    cores: float | None = Field(None, alias="cpuCores")
+
+
+class _Memory(_Answer):
+    process: int | None = Field(None, alias="totalProcessMemory")
+    framework_heap: int | None = Field(None, alias="frameworkHeap")
+    task_heap: int | None = Field(None, alias="taskHeap")
+    network: int | None = Field(None, alias="networkMemory")
+
+
+class _SlotMemory(_Answer):
+    """What slots share, in MiB: the one place where Flink does not write bytes."""
+
+    task_heap: _Count = Field(0, alias="taskHeapMemory")
+    off_heap: _Count = Field(0, alias="taskOffHeapMemory")
+    managed: _Count = Field(0, alias="managedMemory")
+    network: _Count = Field(0, alias="networkMemory")
+
+    @property
+    def size_bytes(self) -> int:
+        return (self.task_heap + self.off_heap + self.managed + self.network) * 2**20
+
+
+class _TaskManager(_Answer):
+    slots: _Count = Field(alias="slotsNumber")
+    slots_free: _Count = Field(alias="freeSlots")
+    hardware: _Hardware = _Hardware()
+    memory: _Memory = Field(_Memory(), alias="memoryConfiguration")
+    total: _SlotMemory | None = Field(None, alias="totalResource")
+    free: _SlotMemory | None = Field(None, alias="freeResource")
+
+
+class _TaskManagers(_Answer):
+    taskmanagers: tuple[_TaskManager, ...] = Field(strict=False)
 
 
 class _Setting(_Answer):
@@ -361,6 +399,25 @@ def cluster_overview(body: bytes) -> ClusterOverview:
         slots_total=answer.slots_total,
         slots_free=answer.slots_free,
     )
+
+
+def task_managers(body: bytes) -> tuple[TaskManagerSeen, ...]:
+    """Read `/taskmanagers`."""
+
+    def seen(found: _TaskManager) -> TaskManagerSeen:
+        heaps = (found.memory.framework_heap, found.memory.task_heap)
+        return TaskManagerSeen(
+            slots=found.slots,
+            slots_free=found.slots_free,
+            cpu_cores=found.hardware.cores,
+            memory_bytes=found.memory.process,
+            heap_bytes=None if None in heaps else sum(heap or 0 for heap in heaps),
+            network_bytes=found.memory.network,
+            shared_bytes=None if found.total is None else found.total.size_bytes,
+            free_bytes=None if found.free is None else found.free.size_bytes,
+        )
+
+    return tuple(seen(found) for found in _read(_TaskManagers, body).taskmanagers)
 
 
 def trigger_status(body: bytes, *, is_cut: bool = False) -> TriggerStatus:

@@ -45,6 +45,7 @@ from flink_controller.domain.observation import (
     RefusalKind,
     Refused,
     TaskFailure,
+    TaskManagerSeen,
     TriggerStatus,
     TriggerUnknown,
     UploadedJar,
@@ -103,6 +104,10 @@ class FlinkRest:
     def free_slots(self) -> int:
         """Count free task slots. One call."""
         return self.overview().slots_free
+
+    def task_managers(self) -> tuple[TaskManagerSeen, ...]:
+        """List TaskManagers. One call."""
+        return self._get("/taskmanagers", answers.task_managers)
 
     def jobs(self) -> list[JobSeen]:
         """List all jobs. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""

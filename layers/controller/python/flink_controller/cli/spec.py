@@ -31,7 +31,7 @@ class Checked:
     valid: bool
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
-    """Fields without effect in this version."""
+    """Fields without effect on a job of its type."""
     notes: tuple[str, ...]
 
 
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 def validate(file: FileOption, output: FormatOption = Format.TABLE) -> None:
     """Check a spec offline, with the controller's own code.
 
-    Lists every fault with its path, and the fields that have no effect in this version.
+    Lists every fault with its path, and the fields that have no effect on a job of its type.
     """
     checked = [_check(document) for document in read_documents(file)]
 
@@ -122,7 +122,7 @@ def _tell_check(one: Checked) -> None:
     for fault in one.faults:
         say(f"  {fault}")
     for warning in one.warnings:
-        say(f"  warning: {warning} has no effect in this version")
+        say(f"  warning: {warning} has no effect on a job of its type")
     for note in one.notes:
         say(f"  note: {note}")
 
@@ -230,4 +230,4 @@ def _tell_preview(one: Preview) -> None:
     for note in one.notes:
         say(f"  note: {note}")
     for warning in one.warnings:
-        say(f"  warning: {warning} has no effect in this version")
+        say(f"  warning: {warning} has no effect on a job of its type")

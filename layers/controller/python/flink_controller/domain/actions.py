@@ -40,6 +40,11 @@ class CountFreeSlots:
 
 
 @dataclass(frozen=True)
+class ReadOffer:
+    """Read what the cluster that a job is to start on has for it."""
+
+
+@dataclass(frozen=True)
 class LoadRevision:
     """Read a revision's whole spec."""
 
@@ -189,6 +194,7 @@ Preparation: TypeAlias = (
     StageJar
     | TriggerCheckpoint
     | CountFreeSlots
+    | ReadOffer
     | ReadCheckpoints
     | LoadRevision
     | LoadRun

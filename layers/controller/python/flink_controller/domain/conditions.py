@@ -64,7 +64,7 @@ def _spec_valid(draft: Draft) -> None:
     view = draft.facts.spec
     if not isinstance(view, ValidSpec):
         return
-    warnings = f"without effect in this version: {', '.join(view.warnings)}" if view.warnings else ""
+    warnings = f"without effect on a job of this type: {', '.join(view.warnings)}" if view.warnings else ""
     _set(draft, "SpecValid", "True", "SpecAccepted", warnings[:FAULTS_LIMIT])
 
 

@@ -278,6 +278,41 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True)
+class TaskManagerSeen:
+    """A TaskManager as `/taskmanagers` tells of it; None: it does not say."""
+
+    slots: int
+    slots_free: int
+    cpu_cores: float | None = None
+    """Of its machine or container, as its JVM sees them."""
+    memory_bytes: int | None = None
+    """Of the whole process."""
+    heap_bytes: int | None = None
+    """Of tasks and framework."""
+    network_bytes: int | None = None
+    shared_bytes: int | None = None
+    """What its slots share: heap, off-heap, managed and network memory of tasks."""
+    free_bytes: int | None = None
+    """Of that, what no slot in use has."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a cluster has for the jobs that start on it."""
+
+    settings: Mapping[str, str]
+    """The JobManager's configuration."""
+    task_managers: tuple[TaskManagerSeen, ...]
+
+
+@dataclass(frozen=True)
+class OfferUnread:
+    """A cluster that a job is to move to did not answer."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
 class StoredState:
     """What storage holds of a dead attempt."""
 

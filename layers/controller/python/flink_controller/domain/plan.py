@@ -17,6 +17,8 @@ from flink_controller.domain.observation import (
     FlinkSeen,
     JobSeen,
     Observation,
+    Offer,
+    OfferUnread,
     StorageUnreadable,
     StoredState,
 )
@@ -98,6 +100,8 @@ class Findings:
     checkpoints: dict[str, Checkpoints | None] = field(default_factory=dict)
     """Of jobs whose newest checkpoint is to serve, if it is young enough."""
     free_slots: int | None = None
+    offer: Offer | OfferUnread | None = None
+    """What the cluster that the job is to start on has for it."""
     checkpointed: frozenset[str] = frozenset()
     """Jobs that were asked for a checkpoint."""
     answer: Answer | None = None

@@ -94,7 +94,7 @@ class Preview(Value):
     """What must come first, such as an upload."""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    """Fields of the spec without effect in this version."""
+    """Fields of the spec without effect on a job of its type."""
 
 
 def notes_on(item: Mapping[str, Any]) -> tuple[str, ...]:

@@ -43,8 +43,6 @@ class Treatment(StrEnum):
     """It reaches Flink, or the controller acts on it."""
     REQUIRED = "required"
     """Held against what the cluster offers before every start, which waits while it is not met."""
-    PENDING = "pending"
-    """Accepted and checked, without effect in this version; a warning names it."""
 
 
 def spec_field(
@@ -64,7 +62,6 @@ IGNORE, RESCALE, UPGRADE, REDEPLOY, NONE = (
     SpecChange.REDEPLOY,
     SpecChange.NONE,
 )
-PENDING = Treatment.PENDING
 REQUIRED = Treatment.REQUIRED
 
 
@@ -253,12 +250,14 @@ class Deployment(_Part):
 class Resources(_Part):
     """What the job needs of the cluster; a session cluster cannot be resized per job."""
 
-    memory: Memory | None = spec_field(None, change=IGNORE, treatment=PENDING, doc="Memory that TaskManagers must have.")
+    memory: Memory | None = spec_field(
+        None, change=IGNORE, treatment=REQUIRED, doc="Memory that each TaskManager's process must have."
+    )
     cpu_cores: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0)] | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Cores that TaskManagers must have."
+        None, change=IGNORE, treatment=REQUIRED, doc="Cores that each TaskManager must see."
     )
     network_memory: Memory | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Network memory that TaskManagers must have."
+        None, change=IGNORE, treatment=REQUIRED, doc="Network memory that each TaskManager must have."
     )
 
 
@@ -285,7 +284,12 @@ class Monitoring(_Part):
     """What is watched, and who is told."""
 
     metrics_port: int | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, ge=1, le=65_535, doc="Port of the cluster's metrics reporter."
+        None,
+        change=IGNORE,
+        treatment=REQUIRED,
+        ge=1,
+        le=65_535,
+        doc="Port that a metrics reporter of the cluster must have.",
     )
     log_level: Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] | None = spec_field(
         None, change=UPGRADE, doc="Handed to the program as global job parameter log_level; sets no logger."
@@ -423,17 +427,24 @@ class Advanced(_Part):
     """Settings for experts."""
 
     classloader_resolve_order: Literal["parent-first", "child-first"] | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's."
+        None, change=IGNORE, treatment=REQUIRED, doc="The cluster's `classloader.resolve-order` must be this."
     )
     classloader_cache_mode: ShortText | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Must equal the cluster's."
+        None, change=IGNORE, doc="per-job, or nothing: a session cluster loads the classes of each job by themselves."
     )
     network_buffer_timeout: Annotated[int, Field(ge=-1, le=_DURATION_MS_MAX)] | None = spec_field(
         None, change=UPGRADE, doc="Longest wait before a network buffer is flushed, ms."
     )
     taskmanager_heap_size: Memory | None = spec_field(
-        None, change=IGNORE, treatment=PENDING, doc="Heap that TaskManagers must have."
+        None, change=IGNORE, treatment=REQUIRED, doc="Heap that each TaskManager must have."
     )
+
+    @field_validator("classloader_cache_mode")
+    @classmethod
+    def _is_per_job(cls, mode: str | None) -> str | None:
+        if mode not in {None, "per-job"}:
+            raise ValueError("write per-job, or leave it out: a session cluster loads the classes of each job by themselves")
+        return mode
 
 
 class JobSpec(_Part):
@@ -615,7 +626,7 @@ def _judge(job_id: str, item: Mapping[str, Any]) -> SpecView:
             for change in SpecChange
             if change is not NONE
         },
-        warnings=tuple(sorted(_pending(item))),
+        warnings=tuple(sorted(_foreign(item))),
     )
 
 
@@ -708,10 +719,11 @@ _STREAMS_ALONE = (
 """What only a job with state, or without an end, can use."""
 
 
-def _pending(item: Mapping[str, Any]) -> Iterator[str]:
+def _foreign(item: Mapping[str, Any]) -> Iterator[str]:
+    """Name the fields that say nothing about a job of this type."""
     foreign = _STREAMS_ALONE if item.get("job_type") == JobType.BATCH else ("batch_config.",)
-    for path, _, treatment, _ in _FIELDS:
-        if (treatment is Treatment.PENDING or path.startswith(foreign)) and _at(item, path) is not None:
+    for path, *_ in _FIELDS:
+        if path.startswith(foreign) and _at(item, path) is not None:
             yield path
 
 

@@ -11,6 +11,7 @@ from flink_controller.domain.actions import (
     DeleteStaleJars,
     PlanProgram,
     Preparation,
+    ReadOffer,
     ReleaseJar,
     StageJar,
     Submit,
@@ -18,12 +19,14 @@ from flink_controller.domain.actions import (
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.configuration import flink_configuration
-from flink_controller.domain.fitness import unfit
+from flink_controller.domain.errors import UNREACHABLE
+from flink_controller.domain.fitness import asks_flink, unfit
 from flink_controller.domain.names import application_id, flink_job_id
 from flink_controller.domain.observation import (
     Answer,
     NoAnswer,
     NotSent,
+    OfferUnread,
     RefusalKind,
     Refused,
 )
@@ -358,10 +361,9 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     if lacking is not None:
         draft.wait("PythonMissing", lacking, draft.now + intents.BLOCKED_LOOK)
         return False
-    required = unfit(spec, draft.facts.observation.destination or cluster)
-    if required is not None:
-        draft.wait("ClusterUnfit", required, draft.now + intents.BLOCKED_LOOK)
-        return False
+    is_fit = _is_fit(draft, spec, draft.facts.observation.destination or cluster)
+    if is_fit is not True:
+        return is_fit
     if cluster.name != spec.cluster:
         # A move: its bytes are staged on the new cluster, once the job on the old one is dead.
         if living(draft.status) is None:
@@ -387,6 +389,20 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
     ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id, entry_class=spec.entry_class)
     return True
+
+
+def _is_fit(draft: Draft, spec: JobSpec, cluster: Cluster) -> ReadOffer | bool:
+    """Hold what a spec requires against the cluster that it names, which is read only if only Flink can tell."""
+    offer = draft.facts.findings.offer
+    if offer is None and asks_flink(spec):
+        return ReadOffer()
+    if isinstance(offer, OfferUnread):
+        draft.wait(UNREACHABLE, f"cluster {cluster.name}: {offer.cause}", draft.now + intents.BLOCKED_LOOK)
+        return False
+    required = unfit(spec, cluster, offer)
+    if required is not None:
+        draft.wait("ClusterUnfit", required, draft.now + intents.BLOCKED_LOOK)
+    return required is None
 
 
 def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:

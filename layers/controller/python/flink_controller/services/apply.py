@@ -20,6 +20,7 @@ from flink_controller.domain.actions import (
     Preparation,
     PruneRuns,
     ReadCheckpoints,
+    ReadOffer,
     ReleaseJar,
     Rescale,
     SearchState,
@@ -32,7 +33,7 @@ from flink_controller.domain.actions import (
 from flink_controller.domain.artifact import is_stale_jar
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
-from flink_controller.domain.observation import Answer, NotSent
+from flink_controller.domain.observation import Answer, NotSent, Offer, OfferUnread
 from flink_controller.domain.plan import Facts, Policy, StagingRefused, with_findings
 from flink_controller.ports import FlinkGateway, Ports
 from flink_controller.services.stage_jar import burn_submit, stage_jar
@@ -51,6 +52,8 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
         case TriggerCheckpoint() | ReadCheckpoints() | CountFreeSlots() | PlanProgram():
             assert cluster is not None
             return _ask(ports.flink.connect(cluster), facts, action)
+        case ReadOffer():
+            return with_findings(facts, offer=_offer(ports, facts))
         case SearchState():
             stored = ports.storage.search(
                 action.flink_job_id,
@@ -78,6 +81,21 @@ def prepare(ports: Ports, policy: Policy, facts: Facts, action: Preparation) -> 
             return with_findings(facts, released=findings.released | {sha256})
         case _:
             assert_never(action)
+
+
+def _offer(ports: Ports, facts: Facts) -> Offer | OfferUnread:
+    """Read what a cluster offers: two calls."""
+    here, destination = facts.observation.cluster, facts.observation.destination
+    cluster = destination or here
+    assert cluster is not None
+    gateway = ports.flink.connect(cluster)
+    try:
+        return Offer(gateway.config().settings, gateway.task_managers())
+    except FlinkUnreachableError as error:
+        if destination is None:
+            raise
+        # It says nothing of the cluster that the job is on.
+        return OfferUnread(str(error))
 
 
 def _ask(

@@ -40,6 +40,7 @@ from flink_controller.domain.observation import (
     RefusalKind,
     Refused,
     TaskFailure,
+    TaskManagerSeen,
     TriggerCompleted,
     TriggerFailed,
     TriggerInProgress,
@@ -74,6 +75,18 @@ FAILURES_KEPT: Final = 16
 _SUSPENDING: Final = "org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint Coordinator is suspending."
 
 
+USUAL_TASK_MANAGER: Final = TaskManagerSeen(
+    slots=0,
+    slots_free=0,
+    cpu_cores=2.0,
+    memory_bytes=2 * 2**30,
+    heap_bytes=2**30,
+    network_bytes=2**27,
+    shared_bytes=2**30,
+    free_bytes=2**30,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TwinOptions:
     """How the cluster is set up."""
@@ -97,6 +110,10 @@ class TwinOptions:
     """Whether, with high availability, the next JobManager takes the ids of ended jobs again (Flink's own default of
     `job-result-store.delete-on-commit`)."""
     slots: int = 1000
+    task_manager: TaskManagerSeen = USUAL_TASK_MANAGER
+    """What its one TaskManager has, the slots aside."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What its JobManager is configured with beside what the other options say."""
     runs_applications: bool = False
     """Whether it is registered as one whose submits go by `run-application`, which 2.3 has."""
     is_adaptive: bool = False
@@ -298,6 +315,7 @@ class FlinkTwin:
                 "high-availability.type": "zookeeper" if self.options.high_availability else "NONE",
                 "job-result-store.delete-on-commit": str(self.options.forgets_ended).lower(),
                 "jobmanager.scheduler": "adaptive" if self.options.is_adaptive else "default",
+                **self.options.settings,
             },
         )
 
@@ -312,6 +330,17 @@ class FlinkTwin:
         if not self._has_taskmanagers:
             return 0
         return self.options.slots - sum(job.parallelism for job in self._jobs.values() if job.holds_slots)
+
+    def task_managers(self) -> tuple[TaskManagerSeen, ...]:
+        """List the TaskManagers: one, or none."""
+        self._arrive("task_managers")
+        if not self._has_taskmanagers:
+            return ()
+        taken = sum(job.parallelism for job in self._jobs.values() if job.holds_slots)
+        slots, usual = self.options.slots, self.options.task_manager
+        shared = usual.shared_bytes
+        free = None if shared is None else shared * (slots - taken) // slots
+        return (replace(usual, slots=slots, slots_free=slots - taken, free_bytes=free),)
 
     def jars(self) -> list[JarSeen]:
         """List uploaded jars."""
