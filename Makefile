@@ -54,11 +54,14 @@ matrix: setup  ## everything that touches Flink, on 2.3 and on 1.20
 simulate: setup  ## every fault at every point of every story, pairs, random worlds, mutants: make simulate SECONDS=600
 	$(BIN)/python -m tests.simulation.simulate --seconds $(or $(SECONDS),600)
 
-bench: setup  ## the tick of the fleet, latency and downtime beside raw REST calls and the flink command
+bench: setup  ## the tick of the fleet and its cost, latency and downtime beside raw REST calls and the flink command
 	$(BIN)/python -m tests.bench.verification
 	$(BIN)/python -m tests.bench.schedule
 	$(BIN)/python -m tests.bench.fleet
+	$(BIN)/python -m tests.bench.operations
+	$(BIN)/python -m tests.bench.cost
 	$(BIN)/python -m tests.bench.latency
+	$(BIN)/python -m tests.bench.page
 
 fuzz: setup  ## 200,000 damaged envelopes, keys and archives, and as many damaged events through the handlers
 	$(BIN)/python -m tests.fuzz

@@ -64,7 +64,9 @@ class Network(Construct):
         self.vpc = self._made() if network.vpc_id is None else self._given(network.vpc_id)
         self._endpoints = self._group("Endpoints", "The endpoints of AWS services.")
         self.inside = self._group("Functions", "Every function: endpoints and nothing else.")
-        self.to_flink = self._group("FlinkCallers", "Functions that call Flink: beside endpoints, Flink's REST interface.")
+        self.to_flink = self._group(
+            "FlinkCallers", "Functions that call Flink: beside endpoints, the REST interface of Flink."
+        )
         self.flink = (
             self._group("Flink", "Put this on Flink: it lets the controller in, and nobody else.")
             if network.flink_security_group_id is None

@@ -1,6 +1,7 @@
 """The documentation names everything that the code can say, and its links lead somewhere."""
 
 import ast
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +19,8 @@ from flink_controller.settings import Settings, variable
 from flink_controller.telemetry import Deployment, Metric
 from infra import docs
 from infra.functions import FUNCTIONS
+from tests.bench import cost
+from tests.bench import page as performance
 from tests.reasons import event_reasons, status_reasons
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -159,6 +162,21 @@ def test_success_is_watched_by_what_exists() -> None:
 
     assert len(rows_) == 12
     assert named <= {metric.value[0] for metric in Metric} | alarms | event_reasons() | status_reasons() | others
+
+
+def test_the_tables_of_the_performance_page_are_what_was_measured() -> None:
+    text = page("docs/performance.md")
+
+    assert set(performance.TABLES) == set(performance.blocks(text))
+    assert text == performance.made(text), "run python -m tests.bench.page"
+
+
+def test_the_bill_follows_from_the_counted_operations_and_the_prices() -> None:
+    kept, measured = (json.loads(page(f"docs/performance/{name}.json")) for name in ("cost", "operations"))
+
+    assert kept["counted_at"] == measured["taken_on"], "run python -m tests.bench.cost"
+    assert kept["bill"] == cost.bill(measured, kept["template"], cost.Prices.read())
+    assert all(price["source"] and price["usd"] > 0 for price in cost.Prices.read().document["prices"].values())
 
 
 def test_every_function_is_documented() -> None:

@@ -1,6 +1,7 @@
 """Functions in a VPC with a key of the customer's own: who reaches what, and what encrypts what."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,14 @@ def test_nothing_leads_out_but_to_endpoints_and_flink(in_given: Synthesized, in_
         assert rules
         assert all("CidrIp" not in rule and "CidrIpv6" not in rule for rule in rules)
         assert {rule["FromPort"] for rule in rules} == {443, 8081}
+
+
+def test_descriptions_of_security_groups_hold_only_what_ec2_takes(in_made: Synthesized) -> None:
+    kinds = ("AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress")
+    texts = re.findall(r'"(?:Group)?Description": "([^"]*)"', json.dumps([in_made.of_type(kind) for kind in kinds]))
+
+    assert len(texts) > 5
+    assert all(re.fullmatch(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}", text) for text in texts), texts
 
 
 def test_there_is_an_endpoint_for_each_service_that_is_called(in_given: Synthesized) -> None:
