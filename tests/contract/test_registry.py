@@ -164,6 +164,7 @@ def test_a_policy_is_read_back_and_has_defaults(world: World) -> None:
         on_distrust=Reaction.SUSPEND,
         state_roots=("s3://bucket/path",),
         quotas=Quotas(active_runs=3),
+        allowed_clusters=("default", "other"),
     )
 
     world.registry.put_policy(policy, told("POLICY#payments", "Changed"))
@@ -185,6 +186,8 @@ def test_a_policy_is_read_back_and_has_defaults(world: World) -> None:
         {"state_roots": {"L": [{"S": "s3://bucket/../other"}]}},
         {"quotas": {"M": {"active_runs": {"N": "-1"}}}},
         {"quotas": {"M": {"runs": {"N": "1"}}}},
+        {"allowed_clusters": {"L": []}},
+        {"allowed_clusters": {"L": [{"S": "http://flink:8081"}]}},
         {"colour": {"S": "red"}},
     ],
 )

@@ -606,6 +606,11 @@ def _all_expire(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(batch, "_limit", mutated)
 
 
+@_mutant("a job starts where its namespace may not", Hint("cluster_disallowed"))
+def _anywhere(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(submitting, "_is_allowed", lambda *_: True)
+
+
 @_mutant("a restore is forgotten once it has begun", Hint("restore_from_an_older_one"))
 def _restore_again_and_again(patch: pytest.MonkeyPatch) -> None:
     honour = restoring.begin

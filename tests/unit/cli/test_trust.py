@@ -182,16 +182,20 @@ def test_a_policy_is_written_whole_and_listed(bench: Bench) -> None:
 
     result = bench.run(
         *("policy", "set", "payments", "--statement", "required", "--threshold", "payments/core/=2"),
-        *("--on-distrust", "suspend", "--state-root", "s3://shared/first"),
+        *("--on-distrust", "suspend", "--state-root", "s3://shared/first", "--cluster", "default", "--cluster", "gone"),
     )
 
-    assert result.status == 0
+    assert (result.status, result.err) == (
+        0,
+        "warning: no cluster default is registered\nwarning: no cluster gone is registered\n",
+    )
     assert bench.registry.policy("payments") == NamespacePolicy(
         namespace="payments",
         statement=StatementRule.REQUIRED,
         thresholds=(Threshold(prefix="payments/core/", keys=2),),
         on_distrust=Reaction.SUSPEND,
         state_roots=("s3://shared/first/",),
+        allowed_clusters=("default", "gone"),
     )
     assert "payments/core/=2" in bench.run("policy", "list").out
     assert [event.action for event in bench.registry.changes("POLICY#payments")] == ["Changed"]
@@ -207,6 +211,7 @@ def test_a_policy_is_written_whole_and_listed(bench: Bench) -> None:
         ["payments", "--threshold", "payments/=3"],
         ["payments", "--threshold", "nowhere=2"],
         ["payments", "--state-root", "https://x/"],
+        ["payments", "--cluster", "https://x/"],
         ["payments", "--statement", "sometimes"],
     ],
 )

@@ -19,6 +19,7 @@ from flink_controller.domain.status import (
     Runs,
     Savepoint,
 )
+from flink_controller.domain.trust import NamespacePolicy
 from tests.unit.domain.reported_samples import ARTIFACT, ITEM, NOW, dead, operation, ref, status, view
 
 CLUSTER = Cluster(
@@ -45,7 +46,12 @@ def head(verdict: Verdict = Verdict.ADMITTED, **fields: Any) -> ArtifactHead:
 
 
 def told(
-    before: JobStatus | None, *, artifact: ArtifactHead | None = None, cluster: Cluster | None = CLUSTER, **fields: Any
+    before: JobStatus | None,
+    *,
+    artifact: ArtifactHead | None = None,
+    cluster: Cluster | None = CLUSTER,
+    allowed: tuple[str, ...] = ("*",),
+    **fields: Any,
 ) -> Preview:
     """Ask what a change of some fields would do."""
     return preview(
@@ -58,6 +64,7 @@ def told(
         cluster=cluster,
         running_spec=None,
         policy=Policy(controller_id="c", artifact_bucket="b"),
+        asked_of_namespace=NamespacePolicy(namespace="default", allowed_clusters=allowed),
         now=NOW,
     )
 
@@ -226,3 +233,10 @@ def test_a_restore_that_was_honoured_says_nothing() -> None:
     before = status(restore_nonce="1")
 
     assert told(before, deployment={"restore": {"from": "older", "nonce": "1"}}).step is not Step.RESTORE
+
+
+def test_a_cluster_that_the_namespace_may_not_use_is_what_a_start_waits_for() -> None:
+    found = told(None, allowed=("other",))
+
+    assert found.step is Step.WAIT
+    assert "namespace default may not use cluster default, only other" in found.summary

@@ -318,6 +318,7 @@ class Largest:
             ),
             incidents=tuple(Incident(alert=alert, is_told=False) for alert in Alert),
             muted=tuple(switch.value for switch in Switch),
+            is_disallowed=True,
             next_look=NOW,
         )
 

@@ -239,6 +239,9 @@ class Registry(Protocol):
             RejectedError: the item is malformed.
         """
 
+    def policies(self) -> list[NamespacePolicy]:
+        """Read all well-formed policies. May lag behind."""
+
     def pauses(self) -> list[Pause]:
         """Read every pause in force. May lag behind."""
 
@@ -293,9 +296,6 @@ class EditableRegistry(Registry, Protocol):
 
     def put_policy(self, policy: NamespacePolicy, event: RegistryEvent) -> None:
         """Write a policy together with the event that tells it."""
-
-    def policies(self) -> list[NamespacePolicy]:
-        """Read all well-formed policies."""
 
     def put_denial(self, denial: Denial, event: RegistryEvent) -> None:
         """Deny a digest, together with the event that tells it. Harmless twice."""

@@ -1,14 +1,17 @@
 """What operators ask of a namespace and grant it: `policy set`, `policy list`."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
 
-from flink_controller.cli.context import remote_of, session_of
-from flink_controller.cli.output import Format, FormatOption, emit, print_table, say
+from flink_controller.cli.context import Remote, remote_of, session_of
+from flink_controller.cli.output import Format, FormatOption, emit, print_table, say, tell
 from flink_controller.domain.names import NAME, shown
-from flink_controller.domain.trust import NamespacePolicy, Quotas, Reaction, RegistryEvent, StatementRule
+from flink_controller.domain.trust import ANY_CLUSTER, NamespacePolicy, Quotas, Reaction, RegistryEvent, StatementRule
+
+_OPTIONS: Final = {"thresholds": "--threshold", "state_roots": "--state-root", "allowed_clusters": "--cluster"}
 
 app = typer.Typer(
     help="Say what a namespace must fulfil and may take.",
@@ -35,13 +38,18 @@ def set_(
         list[str] | None,
         typer.Option(metavar="URI", help="Where first savepoints may lie beside the namespace's own; may be repeated."),
     ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A cluster that jobs may be started on; may be repeated. Not said: any."),
+    ] = None,
     max_active_runs: Annotated[
         int, typer.Option(min=0, max=10_000, metavar="N", help="Runs of batch jobs at a time; 0 lets none start.")
     ] = Quotas().active_runs,
 ) -> None:
     """Write a namespace's whole policy.
 
-    What is not said gets its default. Counts for uploads and starts from now on; what was admitted or runs stays so.
+    What is not said gets its default. Counts for uploads and starts from now on; what was admitted or runs stays so. What
+    runs on a cluster that is not allowed any more is left running, told, and not started there again.
     """
     if not NAME.fullmatch(namespace) or namespace == "artifacts":
         raise typer.BadParameter(f"{shown(namespace)} is no name of a namespace", param_hint="'NAMESPACE'")
@@ -56,11 +64,12 @@ def set_(
                 "on_distrust": on_distrust,
                 "state_roots": state_root or (),
                 "quotas": {"active_runs": max_active_runs},
+                "allowed_clusters": cluster or (ANY_CLUSTER,),
             }
         )
     except ValidationError as error:
         first = error.errors()[0]
-        where = "--threshold" if "thresholds" in first["loc"] else "--state-root"
+        where = _OPTIONS[str(first["loc"][0])]
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=f"'{where}'") from None
     text = policy.model_dump_json(exclude_defaults=True, exclude={"namespace"})
     event = RegistryEvent(
@@ -70,6 +79,7 @@ def set_(
         message=text,
         by=session.remote.whoami(),
     )
+    _warn_of_nothing(session.remote, cluster or ())
     session.remote.registry.put_policy(policy, event)
     say(f"{namespace}: {text}")
 
@@ -84,7 +94,7 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             say("no policies; every namespace has the defaults")
             return
         print_table(
-            ("NAMESPACE", "STATEMENT", "THRESHOLDS", "ON DISTRUST", "STATE ROOTS", "ACTIVE RUNS"),
+            ("NAMESPACE", "STATEMENT", "THRESHOLDS", "ON DISTRUST", "STATE ROOTS", "ACTIVE RUNS", "CLUSTERS"),
             [
                 (
                     one.namespace,
@@ -93,12 +103,21 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
                     one.on_distrust,
                     ", ".join(one.state_roots),
                     one.quotas.active_runs,
+                    ", ".join(one.allowed_clusters),
                 )
                 for one in found
             ],
         )
 
     emit({"items": [one.model_dump(mode="json") for one in found]}, output, table=table)
+
+
+def _warn_of_nothing(remote: Remote, clusters: Iterable[str]) -> None:
+    """A slip in a name would keep every job from starting."""
+    known = {found.name for found in remote.registry.clusters()} | {ANY_CLUSTER}
+    for name in clusters:
+        if name not in known:
+            tell(f"warning: no cluster {name} is registered")
 
 
 def _pair(text: str) -> tuple[str, int]:

@@ -187,6 +187,10 @@ def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any
     pin = spec.pinned_digest
     version = None if pin is None else remote.records.admitted_with_digest(bucket, spec.artifact_path, pin)
     try:
+        asked_of_namespace = remote.registry.policy(spec.name.namespace)
+    except RejectedError as error:
+        raise FailureError(f"{error}; an operator writes the policy again with flinkctl policy set") from error
+    try:
         cluster = remote.registry.cluster(spec.cluster)
     except RejectedError as error:
         raise FailureError(
@@ -202,6 +206,7 @@ def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any
         cluster=cluster,
         running_spec=None if status is None else _running_spec(remote, status),
         policy=remote.policy,
+        asked_of_namespace=asked_of_namespace,
         now=now,
     )
 

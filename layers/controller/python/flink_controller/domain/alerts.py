@@ -140,6 +140,8 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "CheckpointRecovered": Meaning(closes=frozenset({Alert.CHECKPOINT_STALLED})),
     "CheckpointStalled": Meaning(opens=Alert.CHECKPOINT_STALLED),
     # One incident of a cluster is no incident of each of its jobs: an alarm of the fleet tells of the cluster.
+    # An operator has just decided so, and what runs goes on.
+    "ClusterDisallowed": _NOTHING,
     "ClusterReachable": _NOTHING,
     "ClusterRefusesCredentials": _NOTHING,
     "ClusterUnreachable": _NOTHING,

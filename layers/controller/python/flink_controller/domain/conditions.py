@@ -27,6 +27,7 @@ def assess_inputs(draft: Draft) -> None:
     _spec_valid(draft)
     _artifact_verified(draft)
     _cluster_reachable(draft)
+    _cluster_allowed(draft)
 
 
 def assess_outcome(draft: Draft) -> None:
@@ -116,6 +117,18 @@ def _cluster_reachable(draft: Draft) -> None:
         _set(draft, "ClusterReachable", "True", "ClusterReachable", f"cluster {cluster.name} answers")
         if known is not None and known.status == "False":
             draft.event("ClusterReachable", f"cluster {cluster.name} answers again")
+
+
+def _cluster_allowed(draft: Draft) -> None:
+    """Tell once that a job runs where its namespace may start nothing any more; it is left running."""
+    policy = draft.facts.observation.policy
+    if policy is None:
+        return
+    faults = (policy.fault_of(attempt.cluster) for attempt in living_of(draft.status))
+    fault = next((fault for fault in faults if fault is not None), None)
+    if fault is not None and not draft.status.is_disallowed:
+        draft.event("ClusterDisallowed", f"it runs on, and is not started there again: {fault}", warning=True)
+    draft.set(is_disallowed=fault is not None)
 
 
 def _last_run(draft: Draft) -> None:

@@ -10,7 +10,7 @@ from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import UNREACHABLE
 from flink_controller.domain.status import Pause
-from flink_controller.domain.trust import RunningDistrust
+from flink_controller.domain.trust import NamespacePolicy, RunningDistrust
 
 
 class FlinkState(StrEnum):
@@ -398,7 +398,9 @@ class Observation:
     """The admitted version with the pinned digest, where the spec pins one."""
     pause: Pause | None = None
     """What an operator has recorded against any effect on this job."""
-    state_roots: tuple[str, ...] = ()
-    """Where the namespace's policy lets a first start take its state from; read only where that matters."""
+    policy: NamespacePolicy | None = None
+    """What operators say of the job's namespace; None where it could not be read, or was not needed."""
+    policy_fault: str | None = None
+    """What is wrong with the policy's item, when it cannot be read: nothing is started on a guess."""
     distrusts: tuple[RunningDistrust, ...] = ()
     """What is known against the bytes that it ran at the beginning of this look."""

@@ -20,6 +20,7 @@ from flink_controller.domain.plan import Draft, Facts, Policy, living, target_of
 from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.spec import JobSpec, UpgradeMode, ValidSpec, field_paths
 from flink_controller.domain.status import Attempt, DesiredState, JobStatus, JobType, Operation, OperationKind
+from flink_controller.domain.trust import NamespacePolicy
 
 _NOTES = {
     "env_vars": "env_vars travel as Flink's global job parameters; they are no process environment",
@@ -121,6 +122,7 @@ def preview(
     cluster: Cluster | None,
     running_spec: JobSpec | None,
     policy: Policy,
+    asked_of_namespace: NamespacePolicy,
     now: datetime,
 ) -> Preview:
     """Tell what applying a spec would do.
@@ -135,6 +137,7 @@ def preview(
         cluster: the cluster that the new spec names; None: nobody registered it.
         running_spec: spec of the revision on Flink, for where its savepoints go.
         policy: the installation's numbers.
+        asked_of_namespace: what operators say of the job's namespace.
         now: the time of asking.
     """
     job_id = view.spec.job_id
@@ -144,7 +147,8 @@ def preview(
     observation = Observation(cluster=cluster, flink=None, artifact=artifact, pinned=pinned)
     draft = Draft(Facts(job_id, view, observation, now, policy), before.model_copy(update={"waiting": None}))
     accept(draft)
-    asked = _Asked(view.spec, before, draft.status, cluster, running_spec, now=now)
+    fault = asked_of_namespace.fault_of(view.spec.cluster)
+    asked = _Asked(view.spec, before, draft.status, cluster, running_spec, fault=fault, now=now)
     found = asked.preview()
     return found.model_copy(
         update={
@@ -166,9 +170,11 @@ class _Asked:
         cluster: Cluster | None,
         running_spec: JobSpec | None,
         *,
+        fault: str | None,
         now: datetime,
     ) -> None:
         self.now = now
+        self.fault = fault
         self.spec = spec
         self.before = before
         self.after = after
@@ -436,6 +442,8 @@ class _Asked:
     def _waits(self) -> str | None:
         if self.cluster is None:
             return f"cluster {self.spec.cluster}, which nobody registered (an operator runs flinkctl cluster add {self.spec.cluster})"
+        if self.fault is not None:
+            return f"another cluster or policy: {self.fault}"
         if self.after.waiting is not None:
             return self.after.waiting[1]
         return None

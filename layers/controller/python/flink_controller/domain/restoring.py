@@ -139,7 +139,8 @@ def place_fault(draft: Draft, spec: JobSpec, cluster: Cluster, path: str, field:
     """
     own = f"{cluster.savepoint_root}/{spec.name.namespace}/"
     checkpoints = f"{cluster.checkpoint_root}/{tag(draft.facts.policy.controller_id, draft.facts.job_id)}"
-    if not path.startswith((own, checkpoints, *draft.facts.observation.state_roots)):
+    policy = draft.facts.observation.policy
+    if not path.startswith((own, checkpoints, *(() if policy is None else policy.state_roots))):
         return (
             f"{field}: {path} is not below {own}, the namespace's own directory, nor below a root that its policy names"
             " (flinkctl policy set --state-root)"

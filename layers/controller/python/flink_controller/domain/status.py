@@ -609,6 +609,8 @@ class JobStatus(Value):
     """Those that are open, at most one of a kind."""
     muted: tuple[str, ...] = (Switch.BACKPRESSURE.value,)
     """Fields below `monitoring` by which the spec that was accepted last keeps people from being told."""
+    is_disallowed: bool = False
+    """Whether it was told that the job runs on a cluster where its namespace may start nothing any more."""
     next_look: datetime | None = None
 
     def condition(self, type_: str) -> Condition | None:
@@ -656,6 +658,8 @@ class StatusSummary(Value):
     """Keys that signed any of them."""
     is_flagged_distrusted: bool = False
     """Whether the status says that these bytes are not trusted any more."""
+    is_flagged_disallowed: bool = False
+    """Whether it was told that it runs on a cluster where its namespace may start nothing."""
     next_look: datetime | None = None
     desired_revision: int | None = None
     running_revision: int | None = None

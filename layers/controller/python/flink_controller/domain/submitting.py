@@ -353,9 +353,7 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         )
         draft.wait("StateUnknown", message, draft.now + intents.BLOCKED_LOOK)
         return False
-    fault = _state_fault(draft, spec, cluster)
-    if fault is not None:
-        draft.wait("StateForbidden", fault, draft.now + intents.BLOCKED_LOOK)
+    if not _is_allowed(draft, spec, cluster):
         return False
     lacking = cluster_fault(spec.type, draft.facts.observation.destination or cluster)
     if lacking is not None:
@@ -403,6 +401,20 @@ def _is_fit(draft: Draft, spec: JobSpec, cluster: Cluster) -> ReadOffer | bool:
     if required is not None:
         draft.wait("ClusterUnfit", required, draft.now + intents.BLOCKED_LOOK)
     return required is None
+
+
+def _is_allowed(draft: Draft, spec: JobSpec, cluster: Cluster) -> bool:
+    """Whether the job may be started where its spec says, from the state at hand; else the draft says why not."""
+    observation, again = draft.facts.observation, draft.now + intents.BLOCKED_LOOK
+    if observation.policy_fault is not None:
+        draft.wait("PolicyMalformed", observation.policy_fault, again)
+    elif observation.policy is not None and (fault := observation.policy.fault_of(spec.cluster)) is not None:
+        draft.wait("ClusterDisallowed", fault, again)
+    elif (fault := _state_fault(draft, spec, cluster)) is not None:
+        draft.wait("StateForbidden", fault, again)
+    else:
+        return True
+    return False
 
 
 def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:

@@ -10,10 +10,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from flink_controller.domain.artifact import Artifact, KeyStatus, Sha256, TrustedKey, Value
-from flink_controller.domain.names import namespace_of_key
+from flink_controller.domain.names import NAME, namespace_of_key
 
 MAX_THRESHOLD = 2
 """A statement fits into two of the three files beside an artifact, and one file holds one signature."""
+
+
+ANY_CLUSTER = "*"
 
 
 class StatementRule(StrEnum):
@@ -53,6 +56,12 @@ def _absolute(uri: str) -> str:
     return uri if uri.endswith("/") else f"{uri}/"
 
 
+def _cluster(name: str) -> str:
+    if name != ANY_CLUSTER and not NAME.fullmatch(name):
+        raise ValueError("is no name of a cluster: write a registered one's, or * for all")
+    return name
+
+
 class Quotas(Value):
     """How much a namespace may take."""
 
@@ -71,6 +80,21 @@ class NamespacePolicy(Value):
     state_roots: tuple[Annotated[str, AfterValidator(_absolute)], ...] = ()
     """Where first savepoints may lie beside the namespace's own directories."""
     quotas: Quotas = Quotas()
+    allowed_clusters: Annotated[tuple[Annotated[str, AfterValidator(_cluster)], ...], Field(min_length=1)] = (ANY_CLUSTER,)
+    """Where its jobs may be started; `*` stands for every registered cluster."""
+
+    def allows(self, cluster: str) -> bool:
+        """Tell whether the namespace's jobs may be started on a cluster."""
+        return not {ANY_CLUSTER, cluster}.isdisjoint(self.allowed_clusters)
+
+    def fault_of(self, cluster: str) -> str | None:
+        """Say why the namespace's jobs may not be started on a cluster; None: they may."""
+        if self.allows(cluster):
+            return None
+        return (
+            f"namespace {self.namespace} may not use cluster {cluster}, only {', '.join(self.allowed_clusters)}; an operator"
+            " decides that (flinkctl policy set --cluster)"
+        )
 
     def keys_for(self, key: str) -> int:
         """Give how many different keys must sign an object."""
@@ -119,8 +143,10 @@ class RunningDistrust:
 
 def trust_mark(keys: Sequence[TrustedKey], policy: NamespacePolicy, now: datetime) -> str:
     """Digest what a judgement on signatures rests on beside the upload: another mark may mean another verdict."""
+    # Where a job may run says nothing about who signed its artifact.
+    asked = policy.model_dump_json(exclude={"allowed_clusters"})
     said = [(key.model_dump_json(), key.distrusted(now) is None) for key in sorted(keys, key=lambda key: key.key_id)]
-    return hashlib.sha256(repr((said, policy.model_dump_json())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((said, asked)).encode()).hexdigest()[:16]
 
 
 DISTRUST_REASONS = frozenset({"KeyUnknown", "KeyRevoked", "DigestDenied"})

@@ -26,7 +26,7 @@ from flink_controller.domain.observation import (
 from flink_controller.domain.plan import Policy, living_of, running_artifacts, target_of
 from flink_controller.domain.spec import Rollback, SpecView, ValidSpec
 from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus, LaneRole, Operation, OperationKind
-from flink_controller.domain.trust import Reaction, RunningDistrust, distrust
+from flink_controller.domain.trust import NamespacePolicy, Reaction, RunningDistrust, distrust
 from flink_controller.domain.vitals import Reading
 from flink_controller.ports import FlinkGateway, Ports, Registry
 from flink_controller.services.gate import Gate
@@ -43,44 +43,38 @@ class Artifacts:
     head: ArtifactHead | None = None
     pinned: Artifact | None = None
     distrusts: tuple[RunningDistrust, ...] = ()
-    state_roots: tuple[str, ...] = ()
+    policy: NamespacePolicy | None = None
+    policy_fault: str | None = None
+    """What is wrong with the namespace's policy, when it cannot be read."""
 
 
 def observe_artifacts(ports: Ports, policy: Policy, spec: SpecView, status: JobStatus | None = None) -> Artifacts:
-    """Read what admission has recorded of a spec's artifact, and whether what runs is still trusted.
+    """Read what admission has recorded of a spec's artifact, its namespace's policy, and whether what runs is still trusted.
 
-    One consistent read, two with a pin, and one more for each artifact that living attempts run.
+    Two consistent reads, three with a pin, and one more for each artifact that living attempts run.
     """
-    found = replace(_recorded(ports, policy, spec), state_roots=_state_roots(ports, spec, status))
+    found = _with_policy(ports, _recorded(ports, policy, spec), spec, status)
     running = () if status is None else running_artifacts(status)
-    distrusts = (_distrust(ports, status, artifact) for artifact in dict.fromkeys(running))
+    distrusts = (_distrust(ports, found.policy, artifact) for artifact in dict.fromkeys(running))
     return replace(found, distrusts=tuple(distrust for distrust in distrusts if distrust is not None))
 
 
-def _state_roots(ports: Ports, spec: SpecView, status: JobStatus | None) -> tuple[str, ...]:
-    """Read what only a start from a place that the spec names asks for."""
-    if not isinstance(spec, ValidSpec):
-        return ()
-    deployment, restored = spec.spec.deployment, None if status is None else status.restore_nonce
-    is_first = deployment.initial_savepoint_path is not None and (status is None or status.attempt is None)
-    if not is_first and deployment.restore.nonce in {None, restored}:
-        return ()
+def _with_policy(ports: Ports, found: Artifacts, spec: SpecView, status: JobStatus | None) -> Artifacts:
+    job_id = spec.spec.job_id if isinstance(spec, ValidSpec) else "" if status is None else status.job_id
     try:
-        return ports.registry.policy(spec.spec.name.namespace).state_roots
-    except RejectedError:
-        return ()
+        return replace(found, policy=ports.registry.policy(JobName.parse(job_id).namespace))
+    except ValueError:
+        # What is no name of a job was never started, and never is.
+        return found
+    except RejectedError as error:
+        return replace(found, policy_fault=str(error))
 
 
-def _distrust(ports: Ports, status: JobStatus | None, artifact: Artifact) -> RunningDistrust | None:
+def _distrust(ports: Ports, policy: NamespacePolicy | None, artifact: Artifact) -> RunningDistrust | None:
     found = distrust(artifact, ports.registry.trust(artifact.signers, artifact.sha256))
-    if found is None or status is None:
-        return None
-    try:
-        reaction = ports.registry.policy(JobName.parse(status.job_id).namespace).on_distrust
-    except (RejectedError, ValueError):
-        # Nobody can say what the policy is: told and alarmed, and nothing is stopped on a guess.
-        reaction = Reaction.FLAG
-    return RunningDistrust(artifact.sha256, found.reason, found.message, reaction)
+    # Where nobody can say what the policy is: told and alarmed, and nothing is stopped on a guess.
+    reaction = Reaction.FLAG if policy is None else policy.on_distrust
+    return None if found is None else RunningDistrust(artifact.sha256, found.reason, found.message, reaction)
 
 
 def _recorded(ports: Ports, policy: Policy, spec: SpecView) -> Artifacts:
@@ -138,7 +132,8 @@ def observe(
         pinned=artifacts.pinned,
         pause=gate.pause(name, elsewhere),
         distrusts=artifacts.distrusts,
-        state_roots=artifacts.state_roots,
+        policy=artifacts.policy,
+        policy_fault=artifacts.policy_fault,
     )
     try:
         cluster = clusters.get(name) if name else None

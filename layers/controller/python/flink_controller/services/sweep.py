@@ -17,7 +17,7 @@ from flink_controller.domain.census import Census, census
 from flink_controller.domain.circuit import Circuit
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.lifecycle import Lifecycle
-from flink_controller.domain.names import TAG_DIGITS, tag
+from flink_controller.domain.names import TAG_DIGITS, JobName, tag
 from flink_controller.domain.observation import JobSeen
 from flink_controller.domain.pauses import scopes_of
 from flink_controller.domain.plan import Policy
@@ -94,6 +94,7 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     woken.update(
         dict.fromkeys(known.job_id for known in summaries if known.is_flagged_distrusted is not (known.job_id in distrusted))
     )
+    woken.update(dict.fromkeys(_newly_disallowed(ports, summaries)))
     segment = int(now.timestamp() // 60) % SEGMENTS
     woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
     if woken:
@@ -191,6 +192,19 @@ def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]
     for known in summaries if paused else ():
         is_over = known.lifecycle in {Lifecycle.DELETED.value, Lifecycle.FAILED.value}
         if not is_over and known.reason != "Paused" and not paused.isdisjoint(scopes_of(known.job_id, (known.cluster,))):
+            yield known.job_id
+
+
+def _newly_disallowed(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
+    """Find jobs that run where their namespace's policy lets nothing start, or does again, and whose status does not say so.
+
+    A policy that cannot be read says nothing about what runs.
+    """
+    policies = {policy.namespace: policy for policy in ports.registry.policies()}
+    alive = (known for known in summaries if known.is_expected_live or known.live_run_ids)
+    for known in alive if policies else ():
+        policy = policies.get(JobName.parse(known.job_id).namespace)
+        if policy is not None and policy.allows(known.cluster) is known.is_flagged_disallowed:
             yield known.job_id
 
 

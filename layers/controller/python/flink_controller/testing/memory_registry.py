@@ -81,7 +81,8 @@ class MemoryRegistry:
     def policies(self) -> list[NamespacePolicy]:
         """Read all policies, by namespace."""
         self.reads += 1
-        return [NamespacePolicy.model_validate_json(self._policies[name]) for name in sorted(self._policies)]
+        names = (name for name in sorted(self._policies) if f"POLICY#{name}" not in self._malformed)
+        return [NamespacePolicy.model_validate_json(self._policies[name]) for name in names]
 
     def changes(self, subject: str) -> list[RegistryEvent]:
         """Read the events of one item, oldest first."""

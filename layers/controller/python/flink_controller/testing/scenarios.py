@@ -685,6 +685,46 @@ def moved_to_another_cluster(world: World) -> Iterator[tuple[str, Settled]]:
     yield "moved", lambda w: stable_on(digest)(w) and len(w.twins["other"].live_copies()) == 1
 
 
+def _allow(world: World, *clusters: str) -> None:
+    """Say on which clusters the jobs of namespace default may be started."""
+    policy = NamespacePolicy(namespace="default", allowed_clusters=clusters)
+    told = RegistryEvent(time=world.clock.now(), action="Changed", subject="POLICY#default", message="")
+    world.registry.put_policy(policy, told)
+
+
+def cluster_disallowed(world: World) -> Iterator[tuple[str, Settled]]:
+    """What runs where it may not any more is told and runs on; once lost it comes back where it may, with its state."""
+    world.add_cluster("other")
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    _allow(world, "other")
+    yield "told", lambda w: stable_on(digest)(w) and _is_told(w, "ClusterDisallowed")
+    world.clock.advance(timedelta(seconds=25))
+    world.flink.restart_jobmanager()
+    yield "waiting", lambda w: w.running_jars == [] and _waits_for(w, "ClusterDisallowed")
+    world.put(spec_item(cluster="other"))
+    yield "elsewhere", lambda w: stable_on(digest)(w) and len(w.twins["other"].live_copies()) == 1
+
+
+def disallowed_while_it_moves(world: World) -> Iterator[tuple[str, Settled]]:
+    """The cluster that a job moves to is closed while it is stopped for it: it waits with its state until one is open."""
+    world.add_cluster("other")
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    world.put(spec_item(cluster="other"))
+    yield "stopping", lambda w: w.status is not None and (w.status.operation is not None or _is_up_to_date(w))
+    _allow(world, "default")
+    yield (
+        "waiting",
+        # Where it was over there already, it runs on.
+        lambda w: _waits_for(w, "ClusterDisallowed") or _is_told(w, "ClusterDisallowed"),
+    )
+    world.put(spec_item())
+    yield "back", lambda w: stable_on(digest)(w) and len(w.flink.live_copies()) == 1
+
+
 def cluster_away_and_told_once(world: World) -> Iterator[tuple[str, Settled]]:
     """Many looks without an answer: said once."""
     digest = world.upload("v1")
@@ -1092,6 +1132,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     suspended_with_a_leftover,
     record_older_than_the_cluster,
     moved_to_another_cluster,
+    cluster_disallowed,
+    disallowed_while_it_moves,
     cluster_away_and_told_once,
     delete_while_the_cluster_is_away,
     state_storage_away,
