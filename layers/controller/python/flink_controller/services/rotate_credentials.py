@@ -87,8 +87,9 @@ def _test(rotation: Rotation, arn: str, token: str) -> str:
 
 def _finish(rotation: Rotation, arn: str, token: str) -> str:
     in_force = next((other for other, stages in rotation.secrets.stages(arn).items() if CURRENT in stages), None)
-    # Read after the version was named, so that a change in between makes the last call fail instead of passing unseen.
-    _proposed(rotation, arn, token)
+    # After the version was named, so that a change in between makes the last call fail instead of passing unseen. Asked
+    # again, because a rotation that came in between has gateways forget what this one proposed.
+    _test(rotation, arn, token)
     rotation.secrets.put_in_force(arn, token, instead_of=in_force)
     return "in force"
 
