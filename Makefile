@@ -27,9 +27,10 @@ $(STAMP): .ci/requirements.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lint: setup  ## ruff: style, bugs, security
+lint: setup  ## ruff: style, bugs, security; cdk-nag: the templates of dev and prod
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pytest -q tests/infra/test_lint.py -k cdk_nag
 
 types: setup  ## mypy, strict
 	$(BIN)/mypy

@@ -7,7 +7,7 @@ import sys
 
 import aws_cdk as cdk
 from aws_cdk import Validations
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
 from infra.config import ConfigError, DeploymentConfig
 from infra.stack import FlinkJobControllerStack
@@ -23,7 +23,7 @@ def build(app: cdk.App) -> FlinkJobControllerStack:
     stack = FlinkJobControllerStack(app, config)
     if not config.is_local:
         # A laptop runs its own interpreter, which need not be the newest that Lambda offers.
-        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
     return stack
 
 

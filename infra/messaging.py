@@ -31,6 +31,8 @@ class Messaging(Construct):
         """Asynchronous events that were given up, whole: they can be sent again."""
         self.event_failures = self._queue("EventFailures", retention=_KEPT_FAILURES)
         """Positions of events that could not be published."""
+        self.failures = (self.follow_up_failures, self.stream_failures, self.invocation_failures, self.event_failures)
+        """All four."""
         self.events = events.EventBus(
             self, "Events", description="Every event of jobs and artifacts, for programs outside of the controller."
         )

@@ -1,14 +1,28 @@
 """Findings of cdk-nag that stay, each on one construct and with its reason."""
 
+from typing import assert_never
+
 from aws_cdk import Acknowledgment, Stack, Validations
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
 from flink_controller.domain.names import artifact_prefix
 from infra.compute import ControllerFunction
 from infra.config import DeploymentConfig, TeamGrant
-from infra.functions import Access
+from infra.functions import (
+    Access,
+    EventStream,
+    FollowUps,
+    ObjectCreated,
+    ObjectRemoved,
+    Schedule,
+    SecretRotation,
+    SignedURL,
+    SpecStream,
+    Trigger,
+)
 from infra.messaging import Messaging
 from infra.storage import Storage
 from infra.tenancy import Teams
@@ -26,8 +40,16 @@ def acknowledge_findings(
     """Record why each remaining finding is right as it is."""
     for function in functions:
         _acknowledge_function(function, config=config, artifacts=storage.artifacts)
+        _acknowledge_invocations(function, config=config)
     for queue in (messaging.stream_failures, messaging.event_failures, messaging.invocation_failures):
         _acknowledge_failure_queue(queue)
+    for queue in messaging.failures:
+        _acknowledge(
+            queue,
+            "Serverless-SQSRedrivePolicy",
+            "It is where failures end, until a person has seen to them: no function reads it.",
+        )
+    _acknowledge_subscriptions(messaging.alerts)
     _acknowledge_teams(teams, config=config, artifacts=storage.artifacts)
     _acknowledge_notifications_handler(stack)
 
@@ -77,6 +99,59 @@ def _acknowledge_function(function: ControllerFunction, *, config: DeploymentCon
             )
 
 
+def _acknowledge_invocations(function: ControllerFunction, *, config: DeploymentConfig) -> None:
+    """Say where each event goes that a function did not survive, or why it need not go anywhere."""
+    row = function.row
+    _acknowledge(
+        function.function, "Serverless-LambdaDLQ", " ".join(dict.fromkeys(_what_of_failures(one) for one in row.triggers))
+    )
+    if not config.tracing:
+        _acknowledge(function.function, "Serverless-LambdaTracing", "The deployment has turned tracing off.")
+    if row.schedule is not None:
+        reason = _what_of_failures(row.schedule)
+        _acknowledge(function.node.find_child("Tick"), "Serverless-EventBusDLQ", reason)
+        _acknowledge(
+            function.function.node.find_child("EventInvokeConfig"), "Serverless-LambdaAsyncFailureDestination", reason
+        )
+    for trigger in row.triggers:
+        if isinstance(trigger, FollowUps):
+            _acknowledge(
+                function.function.node.find_child("FollowUps"),
+                "Serverless-LambdaEventSourceMappingDestination",
+                "Mappings of queues have none; what five workers failed on goes by the queue's own redrive policy.",
+            )
+
+
+def _what_of_failures(trigger: Trigger) -> str:
+    match trigger:
+        case ObjectCreated():
+            return "An upload that was given up goes to the failure destination, whole and with its error."
+        case ObjectRemoved():
+            return "A removal that nobody was told of is found by the sweep, by what is missing."
+        case SpecStream() | EventStream():
+            return "What is given up of the stream goes to the failure queue of its mapping."
+        case FollowUps():
+            return "A wake-up that was given up goes to the dead-letter queue of its own queue."
+        case Schedule():
+            return "The next tick does the same work on fresher facts; missing and failed ones have alarms."
+        case SecretRotation():
+            return "Secrets Manager repeats a rotation whose step has failed, and knows which."
+        case SignedURL():
+            return "Whoever calls the address waits for the answer, and sees a failure."
+        case _:
+            assert_never(trigger)
+
+
+def _acknowledge_subscriptions(topic: sns.Topic) -> None:
+    for child in topic.node.children:
+        if isinstance(child, sns.Subscription):
+            _acknowledge(
+                child,
+                "Serverless-SNSRedrivePolicy",
+                "SNS tries a mailbox for six hours; an alarm on what is left then would go to the same mailbox.",
+            )
+
+
 def _acknowledge_failure_queue(queue: sqs.Queue) -> None:
     _acknowledge(
         queue,
@@ -97,4 +172,5 @@ def _acknowledge_notifications_handler(stack: Stack) -> None:
 
 
 def _acknowledge(construct: Construct | IConstruct, finding: str, reason: str) -> None:
-    Validations.of(construct).acknowledge(Acknowledgment(id=f"AwsSolutions::{finding}", reason=reason))
+    pack = finding.partition("-")[0]
+    Validations.of(construct).acknowledge(Acknowledgment(id=f"{pack}::{finding}", reason=reason))
