@@ -61,6 +61,7 @@ bench: setup  ## the tick of the fleet and its cost, latency and downtime beside
 	$(BIN)/python -m tests.bench.fleet
 	$(BIN)/python -m tests.bench.operations
 	$(BIN)/python -m tests.bench.cost
+	$(BIN)/python -m tests.bench.cold_start
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.page
 

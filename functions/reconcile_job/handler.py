@@ -6,6 +6,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+# Every look calls Flink, and an import at the start has a whole core, where one in an invocation has this function's share.
+import flink_controller.adapters.flink_rest  # noqa: F401
 from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
 from flink_controller.ports import Commit

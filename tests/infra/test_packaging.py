@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.functions import FUNCTIONS
+from infra.functions import FUNCTIONS, RECONCILER, FunctionSpec
 from infra.layers import LOCK, Target, install_dependencies
 from tests.infra.conftest import ROOT, Resource, Synthesized
 
@@ -92,6 +92,29 @@ def test_every_handler_can_be_imported_from_its_asset_and_the_layers_alone(depen
         answer = _import_alone(handler, path, function["Properties"]["Environment"]["Variables"])
 
         assert answer.returncode == 0, f"{name}: {answer.stderr}"
+
+
+NOT_AT_THE_START = {
+    "aws_xray_sdk",
+    "boto3",
+    "prometheus_client",
+    "cryptography",
+    "requests",
+    "requests_toolbelt",
+    "tenacity",
+}
+"""Imported by the first invocation that needs them. `reconcile_job` needs those for Flink each time, and has them at once."""
+FOR_FLINK = {"requests", "requests_toolbelt", "tenacity"}
+
+
+@pytest.mark.parametrize("row", FUNCTIONS, ids=lambda row: row.name)
+def test_a_handler_imports_only_what_each_invocation_needs(row: FunctionSpec) -> None:
+    program = f"import sys, functions.{row.name}.handler; print(*(name.partition('.')[0] for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    found = set(done.stdout.split())
+
+    assert found & NOT_AT_THE_START == (FOR_FLINK if row.name == RECONCILER else set())
 
 
 def _import_alone(handler: str, path: list[str], variables: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
