@@ -128,6 +128,13 @@ def grants(resources: Resources) -> Mapping[Access, Sequence[Grant]]:
                 conditions=_keys("StringLike", *ARTIFACT_KEYS),
             )
         ],
+        Access.PRUNE_ARTIFACT_RECORDS: [
+            Grant(
+                actions=dynamodb_artifacts.PRUNE_ACTIONS,
+                resources=[state],
+                conditions=_keys("StringLike", *ARTIFACT_KEYS),
+            )
+        ],
         Access.READ_REGISTRY: [
             Grant(
                 actions=dynamodb_registry.READ_ACTIONS - _QUERY,

@@ -158,6 +158,8 @@ def settings_values(
         "state_buckets": ",".join(config.state_buckets),
         "debounce_seconds": config.debounce_seconds,
         "revision_history_limit": config.revision_history_limit,
+        "artifact_history_limit": config.artifact_history_limit,
+        "artifact_history_days": config.artifact_history_days,
         "function_timeout_seconds": timeout_s,
         # A submit may be on its way for as long as the invocation that sent it lives; twice that leaves no doubt.
         "submit_timeout_seconds": max(_LEAST_SUBMIT_TIMEOUT_S, 2 * timeout_s),

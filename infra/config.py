@@ -144,6 +144,10 @@ class DeploymentConfig:
     """Existing roles of this account, each with a namespace and `read`, `deploy` or `operate` there (docs/security.md)."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Revisions of a job that are kept beside those that it may still run or go back to."""
+    artifact_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Newest records of an artifact's versions that are kept, beside young ones and those that something needs."""
+    artifact_history_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How long every record of an artifact's version is kept, however many there are."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
     """Uploads to one key this close together become one upgrade. 5 s covers a jar, its signature and a re-upload."""
     follow_up_visibility_factor: Annotated[int, Field(ge=1, le=60)] = 6

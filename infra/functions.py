@@ -23,6 +23,7 @@ class Access(Enum):
     FIND_ARTIFACT_HEADS = "read what is the newest of many artifacts' versions, in one call"
     QUERY_ARTIFACT_RECORDS = "read the records of all versions of an artifact"
     WRITE_ARTIFACT_RECORDS = "write the records of artifact versions, and nothing else"
+    PRUNE_ARTIFACT_RECORDS = "delete records of artifact versions"
     READ_REGISTRY = "read what operators registered, one by one: clusters, keys, policies, pauses"
     LIST_REGISTRY = "find what operators registered, by kind"
     READ_TRUST = "read keys and the deny-list, in one call"
@@ -199,7 +200,7 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
     ),
     FunctionSpec(
         name="sweep_artifacts",
-        summary="Judge uploads that nobody told of, and miss the versions that jobs need.",
+        summary="Judge uploads that nobody told of, miss the versions that jobs need, prune records that nothing needs.",
         # Judging one large jar takes as long as in admit_artifact; what is left over comes with the next sweep.
         timeout_s=300,
         memory_mb=1024,
@@ -208,13 +209,17 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         access=(
             Access.SCAN_SPECS,
             Access.READ_JOB_RECORDS,
+            Access.QUERY_JOB_RECORDS,
+            Access.LIST_JOBS,
             Access.READ_ARTIFACTS,
             Access.READ_ARTIFACT_VERSIONS,
             Access.READ_REGISTRY,
             Access.LIST_REGISTRY,
             Access.READ_TRUST,
             Access.READ_ARTIFACT_HEADS,
+            Access.QUERY_ARTIFACT_RECORDS,
             Access.WRITE_ARTIFACT_RECORDS,
+            Access.PRUNE_ARTIFACT_RECORDS,
             Access.FIND_JOBS_BY_ARTIFACT,
             Access.SEND_FOLLOW_UPS,
         ),

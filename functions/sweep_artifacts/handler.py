@@ -1,4 +1,7 @@
-"""Every two minutes: make up for uploads that nobody told of, and miss the versions that jobs need; these at every delete."""
+"""Every two minutes: make up for uploads that nobody told of, miss the versions that jobs need, prune records.
+
+What jobs need is looked after at every delete as well.
+"""
 
 from typing import Any
 from urllib.parse import unquote_plus
@@ -23,7 +26,7 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, 
         missed = [line for bucket, key in _objects(event["Records"]) for line in missed_by_jobs(wired.ports, bucket, key)]
         count(metrics, Metric.ARTIFACTS_LOST, len(missed))
         logger.info("an object was deleted", extra={"lost": missed[:SHOWN]})
-        return {"artifacts": 0, "judged": 0, "lost": len(missed)}
+        return {"artifacts": 0, "judged": 0, "lost": len(missed), "pruned": 0}
     found = sweep_artifacts(wired.ports, wired.policy)
     count(metrics, Metric.ARTIFACTS_MADE_UP_FOR, len(found.judged))
     count(metrics, Metric.ARTIFACTS_LOST, len(found.lost))
@@ -31,7 +34,16 @@ def lambda_handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, 
         "swept artifacts",
         extra={"artifacts": found.artifacts, "judged": found.judged[:SHOWN], "lost": found.lost[:SHOWN]},
     )
-    return {"artifacts": found.artifacts, "judged": len(found.judged), "lost": len(found.lost)}
+    for version in found.pruned:
+        logger.info(
+            "pruned a record", extra={"key": version.key, "version_id": version.version_id, "sha256": version.sha256}
+        )
+    return {
+        "artifacts": found.artifacts,
+        "judged": len(found.judged),
+        "lost": len(found.lost),
+        "pruned": len(found.pruned),
+    }
 
 
 def _objects(records: object) -> list[tuple[str, str]]:

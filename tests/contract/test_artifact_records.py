@@ -158,3 +158,15 @@ def test_keys_do_not_mix(world: World) -> None:
 
     assert world.records.head("artifacts", "artifacts/a.jar.sig") is None
     assert world.records.head("other", "artifacts/a.jar") is None
+
+
+def test_a_pruned_record_is_gone_and_the_head_stays(world: World) -> None:
+    old, new = version("v1"), version("v2", uploaded_at=after(10), decided_at=after(10), sha256=OTHER_DIGEST)
+    head = record(world, old, new)
+
+    world.records.prune(old)
+    world.records.prune(old)
+
+    assert world.records.versions("artifacts", "artifacts/a.jar") == [new]
+    assert world.records.admitted_with_digest("artifacts", "artifacts/a.jar", old.sha256 or "") is None
+    assert world.records.head("artifacts", "artifacts/a.jar") == head

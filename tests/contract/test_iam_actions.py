@@ -22,6 +22,7 @@ from flink_controller.adapters import (
     event_bus,
     s3_artifacts,
     s3_state,
+    s3_uploads,
     sns_alerts,
     sqs_follow_ups,
 )
@@ -40,6 +41,8 @@ from tests.contract.worlds import AwsWorld, after
 ACTION_OF_CALL = {
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:DeleteObjects": "s3:DeleteObjectVersion",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
 """Calls whose permission has another name."""
@@ -161,6 +164,17 @@ def artifacts_write(world: AwsWorld) -> None:
         world.records.record(version(name), burst_window=timedelta(seconds=5))
 
 
+def artifacts_prune(world: AwsWorld) -> None:
+    world.records.prune(version("v1"))
+
+
+def objects_prune(world: AwsWorld) -> None:
+    world.upload("a", b"x")
+    world.upload("a", b"y")
+    uploads = s3_uploads.S3Uploads(world.client("s3"))
+    uploads.delete(list(uploads.superseded(world.bucket, "a")))
+
+
 def objects_read(world: AwsWorld) -> None:
     version_id = world.upload("a", b"x")
     world.objects.latest(world.bucket, "a")
@@ -216,6 +230,8 @@ IMPLIED = frozenset({"s3:ListBucket"})
         (artifacts_read, dynamodb_artifacts.READ_ACTIONS),
         (artifacts_find, dynamodb_artifacts.FIND_ACTIONS),
         (artifacts_write, dynamodb_artifacts.WRITE_ACTIONS | READS_BEFORE_WRITES),
+        (artifacts_prune, dynamodb_artifacts.PRUNE_ACTIONS),
+        (objects_prune, s3_uploads.PRUNE_ACTIONS),
         (objects_read, s3_artifacts.READ_ACTIONS - IMPLIED),
         (state_read, s3_state.READ_ACTIONS),
         (events_put, event_bus.PUT_ACTIONS),

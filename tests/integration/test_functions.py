@@ -16,6 +16,7 @@ from flink_controller.domain.cluster import Auth
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.status import DueKind
+from flink_controller.services import sweep_artifacts
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import SOURCE
 from flink_controller.testing.jars import jar_bytes
@@ -36,6 +37,7 @@ from tests.integration.installation import (
     sample,
     signature,
     spec_item,
+    uploaded,
 )
 
 # Powertools warns about an invocation that counted nothing, such as an upload that waits for its signature.
@@ -493,10 +495,31 @@ def test_an_upload_that_nobody_told_of_is_judged_and_its_job_woken(installed: In
     installed.upload(JAR, content)
     installed.upload(f"{JAR}.sig", signature(hashlib.sha256(content).hexdigest()))
 
-    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 1, "lost": 0}
+    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 1, "lost": 0, "pruned": 0}
 
     assert installed.woken() == ["etl"]
-    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 0, "lost": 0}
+    assert deliver("sweep_artifacts/tick.json") == {"artifacts": 1, "judged": 0, "lost": 0, "pruned": 0}
+
+
+@event("sweep_artifacts/tick.json")
+@pytest.mark.usefixtures("flink")
+def test_records_that_nothing_needs_are_pruned_and_those_of_revisions_are_kept(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLINKCTL_ARTIFACT_HISTORY_LIMIT", "1")
+    monkeypatch.setenv("FLINKCTL_ARTIFACT_HISTORY_DAYS", "0")
+    monkeypatch.setattr(sweep_artifacts, "TURNS_OF_PRUNING", 1)
+    running(installed)
+    for content in ("unsigned v2", "unsigned v3"):
+        installed.upload(JAR, content.encode())
+        uploaded(JAR)
+    before = [version.verdict for version in installed.records.versions(BUCKET, JAR)]
+
+    answer = deliver("sweep_artifacts/tick.json")
+
+    after = [version.verdict for version in installed.records.versions(BUCKET, JAR)]
+    assert (before, after) == (["admitted", "refused", "refused"], ["admitted", "refused"])
+    assert answer == {"artifacts": 1, "judged": 0, "lost": 0, "pruned": 1}
 
 
 @event("sweep_artifacts/version_removed.json")
@@ -509,8 +532,8 @@ def test_a_deleted_version_that_a_job_needs_is_missed_at_once(installed: Install
     before = deliver("sweep_artifacts/version_removed.json")
     installed.s3.delete_object(Bucket=BUCKET, Key=JAR, VersionId=status.running.artifact.version_id)
 
-    assert before == {"artifacts": 0, "judged": 0, "lost": 0}
-    assert deliver("sweep_artifacts/version_removed.json") == {"artifacts": 0, "judged": 0, "lost": 1}
+    assert before == {"artifacts": 0, "judged": 0, "lost": 0, "pruned": 0}
+    assert deliver("sweep_artifacts/version_removed.json") == {"artifacts": 0, "judged": 0, "lost": 1, "pruned": 0}
 
 
 @event("launch_batches/tick.json")

@@ -138,7 +138,7 @@ def answers_well(function: str, event: Any) -> bool:
         case "health":
             return answer["statusCode"] in {200, 404, 405}
         case "sweep_artifacts":
-            return bool(answer == {"artifacts": 0, "judged": 0, "lost": 0})
+            return bool(answer == {"artifacts": 0, "judged": 0, "lost": 0, "pruned": 0})
         case _:
             return bool(answer["woken"] == 0)
 

@@ -5,7 +5,7 @@ The controller is played by its own services: whenever the program waits, time p
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
 from flink_controller.domain.observation import ClusterConfig, JobSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
-from flink_controller.ports import BurnJar, Commit, Ports
+from flink_controller.ports import BurnJar, Commit, ObjectVersion, Ports
 from flink_controller.services.admit_artifact import admit_artifact
 from flink_controller.services.reconcile import reconcile_job
 from flink_controller.settings import Settings
@@ -90,6 +90,13 @@ class UploadTwin:
         assert hashlib.sha256(body).hexdigest() == sha256
         self.uploaded.append(key)
         return self.objects.upload(bucket, key, body).version_id
+
+    def superseded(self, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
+        return self.objects.superseded(bucket, prefix)
+
+    def delete(self, versions: Sequence[ObjectVersion]) -> None:
+        for version in versions:
+            self.objects.purge(version.bucket, version.key, version.version_id)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from flink_controller.adapters.sqs_follow_ups import SqsFollowUps
 from flink_controller.adapters.state_storage import StateStorageByScheme
 from flink_controller.adapters.system_clock import SystemClock
 from flink_controller.domain.artifact import TrustedKey
+from flink_controller.domain.artifact_retention import VersionRetention
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.plan import Policy
 from flink_controller.ports import (
@@ -133,6 +134,9 @@ def policy_of(settings: Settings) -> Policy:
         submit_timeout=timedelta(seconds=settings.submit_timeout_seconds),
         function_timeout=timedelta(seconds=settings.function_timeout_seconds),
         revision_history_limit=settings.revision_history_limit,
+        version_retention=VersionRetention(
+            count=settings.artifact_history_limit, age=timedelta(days=settings.artifact_history_days)
+        ),
     )
 
 

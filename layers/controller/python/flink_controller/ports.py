@@ -341,6 +341,9 @@ class ArtifactRecords(Protocol):
             StaleWriteError: another verdict on this key was recorded meanwhile; look again.
         """
 
+    def prune(self, version: ArtifactVersion) -> None:
+        """Delete the record of a version that its key's head does not name. Harmless twice."""
+
 
 @dataclass(frozen=True)
 class ObjectVersion:

@@ -53,6 +53,10 @@ class Settings:
     """Uploads to one key this close together become one upgrade. 5 s covers a jar with its signature and a re-upload."""
     revision_history_limit: int = 50
     """Revisions of a job that are kept beside those in use; rollbacks reach no further back."""
+    artifact_history_limit: int = 50
+    """Newest records of an artifact's versions that are kept, beside young ones and those in use."""
+    artifact_history_days: int = 90
+    """How long every record of an artifact's version is kept, however many there are."""
     function_timeout_seconds: int = 60
     """Longest life of one invocation; part of the quarantine after a JobManager was lost."""
     submit_timeout_seconds: int = 120

@@ -26,6 +26,8 @@ FIND_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:BatchGetItem"})
 """On the state table: many heads at once."""
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:PutItem"})
 """On the state table."""
+PRUNE_ACTIONS: Final[frozenset[str]] = frozenset({"dynamodb:DeleteItem"})
+"""On the state table."""
 
 _HEAD: Final = "HEAD"
 _VERSION: Final = "VERSION#"
@@ -81,6 +83,14 @@ class DynamoArtifactRecords:
         if result.version != known or result.head != head:
             self._write(result.version, result.head, changes=0 if head_item is None else int(head_item["changes"]["N"]))
         return result.head
+
+    def prune(self, version: ArtifactVersion) -> None:
+        """Delete a version's record: one write. Harmless twice."""
+        with translated(f"delete the record of s3://{version.bucket}/{version.key} version {version.version_id}"):
+            self._client.delete_item(
+                TableName=self._table,
+                Key={"pk": _partition(version.bucket, version.key), "sk": text(_VERSION + version.version_id)},
+            )
 
     def _known(self, version: ArtifactVersion, head: ArtifactHead | None) -> ArtifactVersion | None:
         if head is None:

@@ -1,6 +1,10 @@
-"""Putting artifacts into their bucket. For the CLI, which acts with its user's own rights: no function writes there."""
+"""Putting artifacts into their bucket, and old versions out of it.
+
+For the CLI, which acts with its user's own rights: no function writes there.
+"""
 
 import base64
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -9,19 +13,22 @@ from botocore.exceptions import ClientError
 from flink_controller.adapters.aws_clients import ClientSource, opened
 from flink_controller.adapters.aws_errors import code_of, translated
 from flink_controller.domain.errors import RejectedError
+from flink_controller.ports import ObjectVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 WRITE_ACTIONS: Final[frozenset[str]] = frozenset({"s3:PutObject"})
 """On the bucket's objects; no function has it."""
+PRUNE_ACTIONS: Final[frozenset[str]] = frozenset({"s3:ListBucketVersions", "s3:DeleteObjectVersion"})
+"""On the bucket, and on its objects; no function has them, nor does any policy of the stack."""
 _EXISTS: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 MAX_BYTES: Final = 5 * 2**30
 """What S3 takes in one request. More would need parts, and a version must appear whole or not at all."""
 
 
 class S3Uploads:
-    """Uploads to S3. Each one is a single PUT, checked by S3 against the digest that was computed here."""
+    """`ArtifactUploads` to S3. Each upload is a single PUT, checked by S3 against the digest that was computed here."""
 
     def __init__(self, client: "ClientSource[S3Client]") -> None:
         self._source = client
@@ -71,3 +78,24 @@ class S3Uploads:
                 f"bucket {bucket} keeps no versions; switch versioning on, or use the controller's own bucket"
             )
         return version_id
+
+    def superseded(self, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
+        """List versions that are not the newest of their object: one call per 1,000 versions."""
+        with translated(f"list the versions of s3://{bucket}/{prefix}"):
+            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+                for found in page.get("Versions", ()):
+                    if not found["IsLatest"]:
+                        yield ObjectVersion(bucket, found["Key"], found["VersionId"], found["Size"], found["LastModified"])
+
+    def delete(self, versions: Sequence[ObjectVersion]) -> None:
+        """Delete some versions of one bucket for good: one call. Harmless twice."""
+        bucket = versions[0].bucket
+        named = [{"Key": found.key, "VersionId": found.version_id} for found in versions]
+        with translated(f"delete versions in s3://{bucket}"):
+            # Without `Quiet` S3 would name each one that is gone.
+            answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": True})  # type: ignore[typeddict-item]  # built as plain dicts
+        for error in answer.get("Errors", ()):
+            because = error.get("Message") or error.get("Code")
+            raise RejectedError(
+                f"S3 did not delete s3://{bucket}/{error.get('Key')} version {error.get('VersionId')}: {because}"
+            )

@@ -1,12 +1,15 @@
-"""Artifacts: `artifact sign`, `push`, `verify`, `list`."""
+"""Artifacts: `artifact sign`, `push`, `verify`, `list`, `revoke`, `prune`."""
 
 import hashlib
 import io
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Annotated, Any, Final
 
@@ -14,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flink_controller.cli.context import SIGNING_KEY, Remote, Session, remote_of, session_of
+from flink_controller.cli.context import DELETED_AT_ONCE, SIGNING_KEY, Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, short, tell
 from flink_controller.cli.signing import (
@@ -37,9 +40,11 @@ from flink_controller.cli.signing import (
 from flink_controller.domain.archive import Contents
 from flink_controller.domain.artifact import SIGNATURE_SUFFIX, ArtifactVersion
 from flink_controller.domain.inspection import inspect
-from flink_controller.domain.names import JobName, namespace_of_key
-from flink_controller.domain.signature_file import MAX_SIGNATURE_BYTES
+from flink_controller.domain.names import namespace_of_key
+from flink_controller.domain.signature_file import MAX_SIGNATURE_BYTES, artifact_key
 from flink_controller.domain.trust import Denial, RegistryEvent, StatementRule
+from flink_controller.ports import ObjectVersion
+from flink_controller.services.prune_artifacts import Place, uses
 
 QUIET_SECONDS: Final = 2.0
 """An upload that takes longer says how far it is, this often."""
@@ -246,6 +251,90 @@ def revoke(
     say(f"sha256:{sha256} {action.lower()}")
 
 
+@app.command(epilog="Example: flinkctl artifact prune artifacts/etl.jar --delete")
+def prune(
+    context: typer.Context,
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="What keys in the bucket begin with; of one namespace.")],
+    older_than: Annotated[
+        int, typer.Option(metavar="DAYS", min=1, help="Leave alone what was uploaded within so many days.")
+    ] = 90,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Do it. Without, they are only shown.")] = False,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Delete old versions of objects that nothing can start again.
+
+    Those are versions whose record is pruned, and earlier versions of signatures; never the newest of an object, nor one
+    that a revision uses. With your own rights: the controller itself deletes no object.
+    """
+    session = session_of(context)
+    remote, namespace = session.remote, namespace_of_key(prefix)
+    if namespace is None:
+        raise typer.BadParameter("write artifacts/… or NAMESPACE/…: versions of one namespace", param_hint="'PREFIX'")
+    gone = _out_of_reach(remote, namespace, prefix, session.clock.now() - timedelta(days=older_than))
+    size = sum(found.size_bytes for found in gone)
+    if delete:
+        for done in range(0, len(gone), DELETED_AT_ONCE):
+            if done:
+                tell(f"{done} of {len(gone)} versions are deleted")
+            remote.uploads.delete(gone[done : done + DELETED_AT_ONCE])
+
+    def table() -> None:
+        columns = ("KEY", "VERSION", "UPLOADED", "BYTES")
+        print_table(columns, [(found.key, found.version_id, found.uploaded_at, found.size_bytes) for found in gone])
+        what = f"{len(gone)} version(s), {size} bytes"
+        say(f"{what} deleted" if delete else f"{what}; --delete deletes them for good")
+
+    items = [
+        {
+            "bucket": found.bucket,
+            "key": found.key,
+            "version_id": found.version_id,
+            "uploaded_at": found.uploaded_at.isoformat(),
+            "size_bytes": found.size_bytes,
+        }
+        for found in gone
+    ]
+    emit({"deleted": delete, "items": items}, output, table=table)
+
+
+def _out_of_reach(remote: Remote, namespace: str, prefix: str, until: datetime) -> list[ObjectVersion]:
+    """Find versions that nothing can be started from any more.
+
+    Only by a record is a version resolved to by a spec, and only by a revision is it started again. So the records are read
+    first, and the revisions after them: what was resolved before its record was pruned is a revision by then, or its pin
+    stands in a spec still, and then its key is left alone.
+    """
+    bucket = remote.policy.bucket_of(prefix)
+    old = [found for found in remote.uploads.superseded(bucket, prefix) if found.uploaded_at < until]
+    pins = _pins(remote)
+    unrecorded: list[ObjectVersion] = []
+    for key, versions in groupby(sorted(old, key=attrgetter("key", "uploaded_at")), attrgetter("key")):
+        if artifact_key(key) != key:
+            # Of signatures none but the newest is ever read.
+            unrecorded += versions
+            continue
+        records = remote.records.versions(bucket, key)
+        missing = pins.get(key, set()) - {record.sha256 for record in records}
+        if missing:
+            tell(f"warning: {printable(key)} is left alone: a spec pins sha256:{min(missing)}, of which nothing is recorded")
+            continue
+        known = {record.version_id for record in records}
+        unrecorded += (found for found in versions if found.version_id not in known)
+    used: Mapping[Place, list[str]] = uses(remote.statuses, namespace) or {}
+    return [found for found in unrecorded if (found.bucket, found.key, found.version_id) not in used]
+
+
+def _pins(remote: Remote) -> dict[str, set[str]]:
+    """Give the digests that specs pin, by the key that they name."""
+    pins: dict[str, set[str]] = {}
+    for _, item in remote.specs.items():  # noqa: PERF102  # a store, which has no `values`
+        key, digest = item.get("artifact_path"), item.get("artifact_signature")
+        if isinstance(key, str) and isinstance(digest, str):
+            pins.setdefault(key, set()).add(digest.removeprefix("sha256:"))
+    return pins
+
+
 def _newest_of_all(remote: Remote) -> list[ArtifactVersion]:
     paths = {path for _, item in remote.specs.items() if isinstance(path := item.get("artifact_path"), str)}
     heads = [remote.records.head(remote.policy.bucket_of(path), path) for path in sorted(paths)]
@@ -253,19 +342,9 @@ def _newest_of_all(remote: Remote) -> list[ArtifactVersion]:
 
 
 def _users(remote: Remote, key: str) -> dict[str, list[str]]:
-    """Find which revisions use each version of a key. Only jobs of its namespace can name it."""
-    found: dict[str, list[str]] = {}
-    for summary in remote.statuses.summaries():
-        try:
-            namespace = JobName.parse(summary.job_id).namespace
-        except ValueError:
-            continue
-        if namespace != namespace_of_key(key):
-            continue
-        for revision in remote.statuses.revisions(summary.job_id):
-            if revision.artifact.key == key:
-                found.setdefault(revision.artifact.version_id, []).append(f"{summary.job_id}@{revision.number}")
-    return found
+    """Find which revisions use each version of a key."""
+    bucket, used = remote.policy.bucket_of(key), uses(remote.statuses, namespace_of_key(key) or "") or {}
+    return {version: revisions for (at, name, version), revisions in used.items() if (at, name) == (bucket, key)}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from flink_controller.ports import (
     EditableRegistry,
     EditableSpecStore,
     FollowUps,
+    ObjectVersion,
     SignatureVerifier,
     StatusStore,
 )
@@ -95,6 +96,10 @@ class DeadLetters(Protocol):
         """Delete messages of one batch. Harmless twice."""
 
 
+DELETED_AT_ONCE = 1000
+"""Versions that S3 deletes in one request."""
+
+
 class ArtifactUploads(Protocol):
     """The artifact bucket, for writing."""
 
@@ -105,6 +110,16 @@ class ArtifactUploads(Protocol):
 
         Raises:
             RejectedError: `is_new`, and there is one already.
+        """
+
+    def superseded(self, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
+        """List versions below a prefix that are not the newest of their object; delete markers are none."""
+
+    def delete(self, versions: Sequence[ObjectVersion]) -> None:
+        """Delete some versions (1 to `DELETED_AT_ONCE`, of one bucket) for good. Harmless twice.
+
+        Raises:
+            RejectedError: the bucket refuses one of them; the others may be gone.
         """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from flink_controller.domain.actions import Action
 from flink_controller.domain.alerts import GUIDES, Alert, meaning
 from flink_controller.domain.artifact import Artifact
+from flink_controller.domain.artifact_retention import VersionRetention
 from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.observation import (
     Answer,
@@ -60,6 +61,8 @@ class Policy:
     """Detail calls on a cluster in one tick of the fleet; 0: vital signs are not read at all."""
     revision_history_limit: int = 50
     """Revisions of a job that are kept beside those that are still in use."""
+    version_retention: VersionRetention = field(default_factory=VersionRetention)
+    """Records of an artifact's versions that are kept beside those that are still in use."""
 
     def bucket_of(self, key: str) -> str:
         """Give the one bucket that an artifact's key is looked up in: its namespace's own, or the installation's."""

@@ -2,11 +2,11 @@
 
 S3 tells of an upload at least once, and sometimes never. What nobody references is left alone: it costs its record and no
 more, and is found here once a spec names it. What was uploaded within a day is looked at in each sweep, and a fifteenth of
-everything else.
+everything else. Once a day a namespace's records are pruned, of the keys that were uploaded to within a day.
 
 Cost: one scan of the specs and one list call per 1,000 objects of a bucket; per artifact that is looked at one read of its
 record and one HEAD, three more while it is not admitted; per job of the fifteenth one read of its status and one GET,
-without its bytes, of each version that it may start again.
+without its bytes, of each version that it may start again. What pruning costs, `prune_artifacts` says.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from zlib import crc32
 
-from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, TrustedKey, Verdict
+from flink_controller.domain.artifact import (
+    Artifact,
+    ArtifactHead,
+    ArtifactVersion,
+    TrustedKey,
+    Verdict,
+    parse_digest,
+)
 from flink_controller.domain.errors import NotFoundError, RejectedError
 from flink_controller.domain.names import artifact_prefix, namespace_of_key
 from flink_controller.domain.plan import Policy
@@ -24,6 +31,7 @@ from flink_controller.domain.status import JobStatus
 from flink_controller.domain.trust import trust_mark
 from flink_controller.ports import ObjectVersion, Ports
 from flink_controller.services.admit_artifact import admit_artifact
+from flink_controller.services.prune_artifacts import by_namespace, prune_artifacts
 
 PERIOD: Final = timedelta(minutes=2)
 """Between two sweeps, as the table of functions says."""
@@ -31,6 +39,8 @@ TURNS: Final = 15
 """Sweeps until everything was looked at: half an hour."""
 FRESH: Final = timedelta(days=1)
 """How long an upload is looked at in each sweep: longer than any outage of S3's notifications so far."""
+TURNS_OF_PRUNING: Final = FRESH // PERIOD
+"""Sweeps until the records of every namespace were looked at: as long as an upload is fresh, so that none is passed over."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class ArtifactSweep:
     """Keys whose newest upload had not been judged."""
     lost: tuple[str, ...]
     """Versions that a job may have to start again and that are gone, as `job key version`."""
+    pruned: tuple[ArtifactVersion, ...] = ()
+    """Versions whose records were deleted."""
 
 
 def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
@@ -50,25 +62,38 @@ def sweep_artifacts(ports: Ports, policy: Policy) -> ArtifactSweep:
     Raises:
         TransientError: a store does not answer; the next sweep does the same again.
     """
-    now, named, jobs = ports.clock.now(), set[str](), []
-    turn = int(now.timestamp() // PERIOD.total_seconds()) % TURNS
+    now, named, pinned, jobs = ports.clock.now(), set[str](), set[str](), []
+    sweep = int(now.timestamp() // PERIOD.total_seconds())
+    turn = sweep % TURNS
     for job_id, item in ports.specs.segment(0, 1):
         if _turn(job_id) == turn:
             jobs.append(job_id)
         key = item.get("artifact_path")
         if isinstance(key, str) and key:
             named.add(key)
+        pinned |= _pinned(item.get("artifact_signature"))
     trust = _Trust(ports)
-    fresh = {key for key in _fresh(ports, policy, now - FRESH) if key in named}
-    looked_at = sorted(fresh | {key for key in named if _turn(key) == turn})
+    fresh = set(_fresh(ports, policy, now - FRESH))
+    looked_at = sorted((fresh & named) | {key for key in named if _turn(key) == turn})
     judged = [key for key in looked_at if _was_missed(ports, trust, policy.bucket_of(key), key)]
     for key in judged:
         admit_artifact(ports, policy, policy.bucket_of(key), key)
-    return ArtifactSweep(len(named), tuple(judged), _lost(ports, jobs))
+    lost, pruned = _lost(ports, jobs), list[ArtifactVersion]()
+    for namespace, keys in by_namespace(fresh).items():
+        if _turn(namespace, TURNS_OF_PRUNING) == sweep % TURNS_OF_PRUNING:
+            pruned += prune_artifacts(ports, policy, namespace, keys, pinned)
+    return ArtifactSweep(len(named), tuple(judged), lost, tuple(pruned))
 
 
-def _turn(name: str) -> int:
-    return crc32(name.encode()) % TURNS
+def _turn(name: str, turns: int = TURNS) -> int:
+    return crc32(name.encode()) % turns
+
+
+def _pinned(signature: object) -> set[str]:
+    try:
+        return {parse_digest(signature)} if isinstance(signature, str) else set()
+    except ValueError:
+        return set()
 
 
 def _fresh(ports: Ports, policy: Policy, since: datetime) -> Iterator[str]:

@@ -62,6 +62,11 @@ class MemoryArtifactRecords:
             self._heads[place] = result.head.model_dump_json()
         return result.head
 
+    def prune(self, version: ArtifactVersion) -> None:
+        """Delete a version's record."""
+        self.writes += 1
+        self._versions.get(f"{version.bucket}/{version.key}", {}).pop(version.version_id, None)
+
     def _head(self, place: str) -> ArtifactHead | None:
         document = self._heads.get(place)
         return None if document is None else parsed(ArtifactHead, document)
@@ -101,6 +106,13 @@ class MemoryArtifactObjects:
         """Delete a version for good."""
         place = f"{bucket}/{key}"
         self._objects[place] = [found for found in self._objects.get(place, []) if found.version_id != version_id]
+
+    def superseded(self, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
+        """List versions that are not the newest, as a team can."""
+        for place in sorted(self._objects):
+            key = place.removeprefix(f"{bucket}/")
+            if place != key and key.startswith(prefix):
+                yield from (_version(bucket, key, found) for found in self._objects[place][:-1] if found.content is not None)
 
     def latest(self, bucket: str, key: str) -> ObjectVersion | None:
         """Look up the newest version."""
