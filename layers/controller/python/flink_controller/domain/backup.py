@@ -128,7 +128,8 @@ def reconciled(status: JobStatus, listed: Sequence[JobSeen], controller_id: str)
     )
     return Reconciled(
         status.model_copy(update={"attempt_counter": highest, "attempt": adopted, "operation": None, "handover": None}),
-        f"attempt {live[0]} runs on Flink and is adopted; the backup knew {status.attempt_counter}",
+        f"attempt {live[0]} runs on Flink and is adopted as revision {adopted.revision}; the backup knew attempt"
+        f" {status.attempt_counter}: if its spec was changed since, apply the newer one again",
     )
 
 
