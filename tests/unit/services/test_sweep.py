@@ -1,7 +1,9 @@
 """One look over the whole fleet: who is woken, why, and what it costs when nobody is."""
 
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from threading import Barrier
 
 import pytest
 
@@ -173,27 +175,54 @@ class HangingClusters:
     def __init__(self, bench: Bench) -> None:
         self.bench, self.asked = bench, list[str]()
 
-    def connect(self, cluster: Cluster) -> "HangingClusters":
-        self.asked.append(cluster.name)
+    def connect(self, cluster: Cluster) -> "HangingCluster":
+        return HangingCluster(self, cluster.name)
+
+
+@dataclass
+class HangingCluster:
+    """One of them."""
+
+    clusters: HangingClusters
+    name: str
+
+    def jobs(self) -> list[JobSeen]:
+        self.clusters.asked.append(self.name)
+        self.clusters.bench.clock.advance(5 * SECOND)
+        raise FlinkUnreachableError("does not answer")
+
+
+class MeetingClusters:
+    """Clusters that answer once as many of them are asked at the same time."""
+
+    def __init__(self, together: int) -> None:
+        self._asked = Barrier(together, timeout=30)
+
+    def connect(self, _cluster: Cluster) -> "MeetingClusters":
         return self
 
     def jobs(self) -> list[JobSeen]:
-        self.bench.clock.advance(5 * SECOND)
-        raise FlinkUnreachableError("does not answer")
+        self._asked.wait()
+        return []
+
+
+def clusters(bench: Bench, count: int) -> None:
+    """Register clusters with one job each."""
+    cluster = bench.registry.cluster("default")
+    assert cluster is not None
+    for number in range(count):
+        job = f"job-{number}"
+        bench.registry.put_cluster(cluster.model_copy(update={"name": f"c{number}"}))
+        held = bench.statuses.acquire(job, owner="me", now=bench.clock.now(), until=bench.clock.now() + SECOND)
+        status = JobStatus(job_id=job, created_at=START, updated_at=START, cluster=f"c{number}")
+        bench.statuses.commit(held, Commit(status), release=True)
 
 
 def test_clusters_that_hang_leave_time_for_the_rest_of_a_tick_and_each_gets_its_turn() -> None:
     bench = Bench()
     hanging = HangingClusters(bench)
     ports = replace(bench.ports, flink=hanging)  # type: ignore[arg-type]  # a sweep asks for no more before the list
-    cluster = bench.registry.cluster("default")
-    assert cluster is not None
-    for number in range(20):
-        job = f"job-{number}"
-        bench.registry.put_cluster(cluster.model_copy(update={"name": f"c{number}"}))
-        held = bench.statuses.acquire(job, owner="me", now=bench.clock.now(), until=bench.clock.now() + SECOND)
-        status = JobStatus(job_id=job, created_at=START, updated_at=START, cluster=f"c{number}")
-        bench.statuses.commit(held, Commit(status), release=True)
+    clusters(bench, 20)
 
     asked = []
     for _ in range(20):
@@ -204,6 +233,17 @@ def test_clusters_that_hang_leave_time_for_the_rest_of_a_tick_and_each_gets_its_
 
     assert max(asked) == timedelta(seconds=30)
     assert set(hanging.asked) == {f"c{number}" for number in range(20)}
+
+
+def test_clusters_are_asked_at_once_where_there_are_threads_for_it() -> None:
+    bench = Bench()
+    clusters(bench, 4)
+    ports = replace(bench.ports, flink=MeetingClusters(together=4))  # type: ignore[arg-type]  # as above
+
+    with ThreadPoolExecutor(4) as pool:
+        found = reconcile_fleet(ports, POLICY, each=pool.map)
+
+    assert (found.clusters, found.unreachable) == (4, ())
 
 
 def test_jobs_that_name_no_cluster_ask_none() -> None:

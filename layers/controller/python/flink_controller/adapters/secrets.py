@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -42,6 +43,8 @@ class SecretsManager:
     def __init__(self, client: "ClientSource[SecretsManagerClient]") -> None:
         self._source = client
         self._cache: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        # The fleet's tick asks several clusters at once, and several of them may share a secret.
+        self._reading = Lock()
 
     @cached_property
     def _client(self) -> "SecretsManagerClient":
@@ -49,16 +52,17 @@ class SecretsManager:
 
     def read(self, arn: str, *, is_refused: bool = False) -> str:
         """Read the version in force: from the cache, or by one call."""
-        known = self._cache.get(arn)
-        now = time.monotonic()
-        if known is not None and now - known[0] < (REREAD_S if is_refused else MAX_AGE_S):
-            return known[1]
-        found = self._value(arn, VersionStage=CURRENT)
-        self._cache[arn] = (now, found)
-        self._cache.move_to_end(arn)
-        while len(self._cache) > MAX_SECRETS:
-            self._cache.popitem(last=False)
-        return found
+        with self._reading:
+            known = self._cache.get(arn)
+            now = time.monotonic()
+            if known is not None and now - known[0] < (REREAD_S if is_refused else MAX_AGE_S):
+                return known[1]
+            found = self._value(arn, VersionStage=CURRENT)
+            self._cache[arn] = (now, found)
+            self._cache.move_to_end(arn)
+            while len(self._cache) > MAX_SECRETS:
+                self._cache.popitem(last=False)
+            return found
 
     def stages(self, arn: str) -> Mapping[str, frozenset[str]]:
         """Give the stages of every version by its token. One call."""

@@ -7,10 +7,10 @@ and wakes nobody.
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from flink_controller.domain.artifact import KeyStatus
 from flink_controller.domain.census import Census, census
@@ -54,8 +54,29 @@ class Sweep:
     census: Census = field(default_factory=Census, compare=False)
 
 
-def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
+@dataclass(frozen=True)
+class _Answer:
+    """What a cluster said in this tick."""
+
+    circuit: Circuit
+    listed: dict[str, JobSeen] | None = None
+    """None when it did not answer, or was not asked."""
+    suspects: tuple[str, ...] = ()
+    is_asked: bool = True
+    """False when the time for asking was over."""
+
+
+Each: TypeAlias = Callable[[Callable[[str], _Answer], Sequence[str]], Iterable[_Answer]]
+"""Do something for each of some names and give the results in their order, like `map`."""
+
+
+def reconcile_fleet(ports: Ports, policy: Policy, *, each: Each = map) -> Sweep:
     """Wake the jobs whose time has come, whose cluster says something else than expected, or whose spec was missed.
+
+    Args:
+        ports: the world.
+        policy: the numbers to decide by.
+        each: asks the clusters: one after the other, or several at once, as a pool of threads does.
 
     Raises:
         TransientError: the index or the queue does not answer; the next tick does the same again.
@@ -73,22 +94,28 @@ def reconcile_fleet(ports: Ports, policy: Policy) -> Sweep:
     ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
     unreachable, foreign, open_circuits = [], [], []
     circuits = {name: ports.circuits.read(name).circuit for name in by_cluster}
-    for name in _in_turn(circuits, now):
-        is_late = ports.clock.now() >= now + ASKING
-        if is_late and circuits[name].is_closed:
+    gateways = {name: _gateway(ports, name) for name in by_cluster}
+
+    def ask(name: str) -> _Answer:
+        gateway = gateways[name]
+        if gateway is None or ports.clock.now() >= now + ASKING:
+            return _Answer(circuits[name], is_asked=gateway is None)
+        listed, circuit = _list(ports, name, gateway, circuits[name])
+        suspected = () if listed is None else suspects(policy, gateway, by_cluster[name], listed, now)
+        return _Answer(circuit, listed, tuple(suspected))
+
+    names = _in_turn(circuits, now)
+    for name, answer in zip(names, each(ask, names), strict=True):
+        if not answer.is_asked and answer.circuit.is_closed:
             continue
-        gateway = None if is_late else _gateway(ports, name)
-        listed, circuit = (None, circuits[name]) if gateway is None else _list(ports, name, gateway, circuits[name])
-        if not circuit.is_closed:
+        if not answer.circuit.is_closed:
             open_circuits.append(name)
-        if gateway is None or listed is None:
+        if answer.listed is None:
             unreachable.append(name)
-        else:
-            woken.update(dict.fromkeys(suspects(policy, gateway, by_cluster[name], listed, now)))
         foreign += [
-            f"{name}/{found.flink_job_id}" for found in _alive(listed) if found.flink_job_id[:TAG_DIGITS] not in ours
+            f"{name}/{found.flink_job_id}" for found in _alive(answer.listed) if found.flink_job_id[:TAG_DIGITS] not in ours
         ]
-        woken.update(dict.fromkeys(_disagreeing(policy, by_cluster[name], listed)))
+        woken.update(dict.fromkeys((*answer.suspects, *_disagreeing(policy, by_cluster[name], answer.listed))))
     woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
     distrusted = _distrusted(ports, summaries)
     woken.update(
