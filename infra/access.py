@@ -18,6 +18,7 @@ from flink_controller.adapters import (
     dynamodb_artifacts,
     dynamodb_backup,
     dynamodb_circuits,
+    dynamodb_events,
     dynamodb_registry,
     dynamodb_specs,
     dynamodb_statuses,
@@ -195,7 +196,7 @@ class OperatorsPolicy(Construct):
     """A managed policy for the people who run the controller: to attach to their role, attached to nothing by itself.
 
     It writes what the controller obeys but never writes: clusters, trusted keys, denied digests, policies, pauses. It
-    redrives the queues of failures, and so may wake jobs.
+    redrives the queues of failures, and so may wake jobs and publish events.
     """
 
     def __init__(
@@ -209,11 +210,13 @@ class OperatorsPolicy(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         state = storage.state.table_arn
-        failures = (messaging.follow_up_failures, messaging.stream_failures, messaging.invocation_failures)
         granted = (
             Grant(
-                # The scan is for backups.
-                actions=dynamodb_statuses.READ_ACTIONS | dynamodb_registry.PAUSE_ACTIONS | dynamodb_backup.BACKUP_ACTIONS,
+                # The scan is for backups, and for events that are published again.
+                actions=dynamodb_statuses.READ_ACTIONS
+                | dynamodb_registry.PAUSE_ACTIONS
+                | dynamodb_backup.BACKUP_ACTIONS
+                | dynamodb_events.READ_ACTIONS,
                 resources=[state],
             ),
             Grant(actions=_QUERY, resources=[_index(storage.state, name) for name in (BY_KIND, BY_ARTIFACT)]),
@@ -227,8 +230,10 @@ class OperatorsPolicy(Construct):
                 actions=dynamodb_specs.READ_ACTIONS | dynamodb_specs.SCAN_ACTIONS,
                 resources=[storage.specs.table_arn],
             ),
-            Grant(actions=sqs_dead_letters.REDRIVE_ACTIONS, resources=[queue.queue_arn for queue in failures]),
+            Grant(actions=sqs_dead_letters.REDRIVE_ACTIONS, resources=[queue.queue_arn for queue in messaging.failures]),
             Grant(actions=sqs_follow_ups.SEND_ACTIONS, resources=[messaging.follow_ups.queue_arn]),
+            Grant(actions=event_bus.PUT_ACTIONS, resources=[messaging.events.event_bus_arn]),
+            Grant(actions=sns_alerts.PUBLISH_ACTIONS, resources=[messaging.alerts.topic_arn]),
         )
         self.policy = iam.ManagedPolicy(
             self,

@@ -109,6 +109,7 @@ class FlinkJobControllerStack(cdk.Stack):
         self._output("FollowUpFailuresQueueUrl", self.messaging.follow_up_failures.queue_url, f"{failures}wake-ups.")
         self._output("StreamFailuresQueueUrl", self.messaging.stream_failures.queue_url, f"{failures}spec writes.")
         self._output("InvocationFailuresQueueUrl", self.messaging.invocation_failures.queue_url, f"{failures}uploads.")
+        self._output("EventFailuresQueueUrl", self.messaging.event_failures.queue_url, f"{failures}events.")
         self._output("AlertTopicArn", self.messaging.alerts.topic_arn, "What needs a person.")
         self._output("EventBusName", self.messaging.events.event_bus_name, "Every event, for programs.")
         self._output("HealthUrl", self.triggers.urls[HEALTH].url, "Whether the controller works; IAM callers only.")

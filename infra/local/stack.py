@@ -35,6 +35,7 @@ OUTPUTS: Final = {
     "FollowUpQueueUrl": "follow_up_queue_url",
     "FollowUpFailuresQueueUrl": "follow_up_failures_queue_url",
     "StreamFailuresQueueUrl": "stream_failures_queue_url",
+    "EventFailuresQueueUrl": "event_failures_queue_url",
     "InvocationFailuresQueueUrl": "invocation_failures_queue_url",
     "AlertTopicArn": "alert_topic_arn",
     "EventBusName": "event_bus_name",

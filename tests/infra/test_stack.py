@@ -23,6 +23,7 @@ def test_teams_find_exactly_the_promised_outputs(deployment: Synthesized) -> Non
         "FollowUpQueueUrl",
         "FollowUpFailuresQueueUrl",
         "StreamFailuresQueueUrl",
+        "EventFailuresQueueUrl",
         "InvocationFailuresQueueUrl",
         "AlertTopicArn",
         "EventBusName",

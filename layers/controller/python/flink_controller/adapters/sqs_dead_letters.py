@@ -21,11 +21,19 @@ _COUNTED: Final = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNo
 
 
 class SqsDeadLetters:
-    """A queue of failures on SQS."""
+    """A queue of failures on SQS.
 
-    def __init__(self, client: "ClientSource[SQSClient]", queue_url: str) -> None:
+    Args:
+        client: an SQS client, or what makes it.
+        queue_url: the queue.
+        wait_s: how long a reading waits before it finds nothing. Above zero SQS asks all its servers, at zero some, and
+            what lies on the others seems not to be there.
+    """
+
+    def __init__(self, client: "ClientSource[SQSClient]", queue_url: str, *, wait_s: int = 1) -> None:
         self._source = client
         self._queue_url = queue_url
+        self._wait_s = wait_s
 
     @cached_property
     def _client(self) -> "SQSClient":
@@ -43,7 +51,7 @@ class SqsDeadLetters:
         while True:
             with translated("read what was given up"):
                 answer = self._client.receive_message(
-                    QueueUrl=self._queue_url, MaxNumberOfMessages=_BATCH, WaitTimeSeconds=1
+                    QueueUrl=self._queue_url, MaxNumberOfMessages=_BATCH, WaitTimeSeconds=self._wait_s
                 )
             found = [
                 DeadLetter(message["MessageId"], message["ReceiptHandle"], message["Body"])

@@ -12,19 +12,22 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import typer
 
+from flink_controller.domain.announcements import ArtifactEvent, JobEvent
 from flink_controller.domain.backup import Part
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
-from flink_controller.domain.dead_letter import DeadLetter
+from flink_controller.domain.dead_letter import DeadLetter, Span
 from flink_controller.domain.observation import ClusterConfig, JobSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
 from flink_controller.ports import (
+    AlertTopic,
     ArtifactObjects,
     ArtifactRecords,
     Clock,
     EditableRegistry,
     EditableSpecStore,
+    EventBus,
     FollowUps,
     ObjectVersion,
     SignatureVerifier,
@@ -96,6 +99,22 @@ class DeadLetters(Protocol):
         """Delete messages of one batch. Harmless twice."""
 
 
+class RecordedEvents(Protocol):
+    """What is on record of what leaves the controller."""
+
+    def pages(self, spans: Sequence[Span]) -> Iterator[Sequence[JobEvent | ArtifactEvent]]:
+        """Read all that was recorded in some spans, unordered, page by page."""
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """What leaves the controller: where it is on record, and where it goes."""
+
+    recorded: RecordedEvents
+    bus: EventBus
+    topic: AlertTopic
+
+
 DELETED_AT_ONCE = 1000
 """Versions that S3 deletes in one request."""
 
@@ -155,6 +174,8 @@ class Remote:
     """The queue of wake-ups. None, as the next: not in this session."""
     dead_letters: Callable[[str], DeadLetters] | None = None
     """Gives a queue of failures by its address; makes no call."""
+    outlets: Callable[[], Outlets] | None = None
+    """Gives the ways out; makes no call."""
     backups: Callable[[], Backups] | None = None
     """Gives both tables whole; makes no call. None where nothing is stored in tables."""
     whoami: Callable[[], str] = lambda: ""
@@ -246,13 +267,16 @@ def connect(environ: Mapping[str, str]) -> Remote:
     from flink_controller.adapters.aws_clients import AWSClients  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_artifacts import DynamoArtifactRecords  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_backup import DynamoBackup  # noqa: PLC0415
+    from flink_controller.adapters.dynamodb_events import DynamoEvents  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_registry import EditableDynamoRegistry  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore  # noqa: PLC0415
+    from flink_controller.adapters.event_bus import EventBridgeBus  # noqa: PLC0415
     from flink_controller.adapters.flink_rest import FlinkRestConnections  # noqa: PLC0415
     from flink_controller.adapters.s3_artifacts import S3ArtifactObjects  # noqa: PLC0415
     from flink_controller.adapters.s3_uploads import S3Uploads  # noqa: PLC0415
     from flink_controller.adapters.secrets import SecretsManager  # noqa: PLC0415
+    from flink_controller.adapters.sns_alerts import SnsAlerts  # noqa: PLC0415
     from flink_controller.adapters.sqs_dead_letters import SqsDeadLetters  # noqa: PLC0415
     from flink_controller.adapters.sqs_follow_ups import SqsFollowUps  # noqa: PLC0415
     from flink_controller.bootstrap import policy_of  # noqa: PLC0415
@@ -281,6 +305,11 @@ def connect(environ: Mapping[str, str]) -> Remote:
         ).connect,
         follow_ups=SqsFollowUps(lambda: aws.sqs, settings.follow_up_queue_url),
         dead_letters=lambda queue_url: SqsDeadLetters(lambda: aws.sqs, queue_url),
+        outlets=lambda: Outlets(
+            DynamoEvents(lambda: aws.dynamodb, settings.controller_state_table_name, controller_id=settings.controller_id),
+            EventBridgeBus(lambda: aws.events, settings.event_bus_name),
+            SnsAlerts(lambda: aws.sns, settings.alert_topic_arn),
+        ),
         backups=lambda: DynamoBackup(
             lambda: aws.dynamodb,
             lambda: aws.s3,

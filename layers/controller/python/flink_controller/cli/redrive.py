@@ -1,13 +1,18 @@
-"""What the controller gave up: `redrive` counts it, wakes the jobs again, and clears what is made up for already."""
+"""What the controller gave up: `redrive` counts it, wakes the jobs again, publishes again, and clears the rest."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
-from flink_controller.cli.context import DeadLetters, Remote, remote_of
+from flink_controller.cli.context import DeadLetters, Outlets, Remote, remote_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, tell
+from flink_controller.domain.announcements import ArtifactEvent, JobEvent
+from flink_controller.domain.dead_letter import Span
+from flink_controller.services.publish_events import publish_event
 from flink_controller.settings import variable
 
 
@@ -17,18 +22,28 @@ class Failures(StrEnum):
     FOLLOW_UPS = "follow-ups"
     STREAM = "stream"
     INVOCATIONS = "invocations"
+    EVENTS = "events"
 
 
 _SETTINGS: Final = {
     Failures.FOLLOW_UPS: "follow_up_failures_queue_url",
     Failures.STREAM: "stream_failures_queue_url",
     Failures.INVOCATIONS: "invocation_failures_queue_url",
+    Failures.EVENTS: "event_failures_queue_url",
 }
 _MADE_UP_FOR: Final = {
     Failures.STREAM: "within 15 minutes the ticks compare every spec with what was seen of it",
     Failures.INVOCATIONS: "within half an hour the sweep of artifacts judges every upload that a spec names",
 }
 """Why there is nothing to send."""
+_SENT: Final = {
+    Failures.FOLLOW_UPS: "flinkctl redrive follow-ups wakes the jobs again",
+    Failures.EVENTS: "flinkctl redrive events publishes them again",
+}
+_TOLD_EACH: Final = 100
+"""Events between two lines of progress; each takes some 20 ms."""
+_LOOK: Final = timedelta(minutes=2)
+"""An event has the time of its decision, its record is written up to a function's life later, by another clock."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,13 +54,14 @@ def register(app: typer.Typer) -> None:
 def redrive(
     context: typer.Context,
     failures: Annotated[Failures | None, typer.Argument(help="Which queue; without one all are counted.")] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Clear a queue of which nothing is to be sent.")] = False,  # noqa: FBT002  # a flag
+    delete: Annotated[bool, typer.Option("--delete", help="Clear a queue and send nothing; not of wake-ups.")] = False,  # noqa: FBT002  # a flag
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show what the controller gave up, and send it on.
 
-    Wake-ups are sent again. Of batches of spec writes and of uploads there is nothing to send: what they told of is found
-    without them, and --delete clears their messages. Remove the cause first.
+    Wake-ups are sent again. Events are published again under their ids, from the state table: all that was recorded at the
+    time of what was given up, so that some may come twice. Of batches of spec writes and of uploads there is nothing to
+    send: what they told of is found without them. --delete clears messages without sending. Remove the cause first.
     """
     remote = remote_of(context)
     if failures is None:
@@ -58,6 +74,8 @@ def redrive(
         _wake(remote, _queue(remote, failures))
     elif delete:
         _clear(_queue(remote, failures), failures)
+    elif failures is Failures.EVENTS:
+        _publish(remote, _queue(remote, failures))
     else:
         count = _queue(remote, failures).count()
         say(f"{failures}: {count} messages, nothing to send: {_MADE_UP_FOR[failures]}")
@@ -67,7 +85,7 @@ def redrive(
 
 def _show(remote: Remote, output: Format) -> None:
     found = [(one, _queue(remote, one).count()) for one in Failures]
-    rows = [(one, count, _MADE_UP_FOR.get(one, "flinkctl redrive follow-ups wakes the jobs again")) for one, count in found]
+    rows = [(one, count, (_MADE_UP_FOR | _SENT)[one]) for one, count in found]
     emit(
         {"items": [{"queue": one.value, "messages": count} for one, count in found]},
         output,
@@ -92,6 +110,53 @@ def _wake(remote: Remote, queue: DeadLetters) -> None:
         tell(f"warning: {left} messages name no job; they stay in the queue")
 
 
+def _publish(remote: Remote, queue: DeadLetters) -> None:
+    """Publish before anything is deleted: whoever dies in between publishes again, under the same ids."""
+    outlets = _outlets(remote)
+    batches = list(queue.batches())
+    readable = [[letter for letter in letters if letter.recorded is not None] for letters in batches]
+    spans = [
+        Span(letter.recorded.since - _LOOK, letter.recorded.until + _LOOK)
+        for letters in readable
+        for letter in letters
+        if letter.recorded is not None
+    ]
+    events: list[JobEvent | ArtifactEvent] = []
+    if spans:
+        tell("reading the state table")
+        for page in outlets.recorded.pages(_joined(spans)):
+            events += page
+            tell(f"{len(events)} events found")
+    for number, event in enumerate(sorted(events, key=lambda found: (found.time, found.id)), 1):
+        publish_event(outlets.bus, outlets.topic, event)
+        if number % _TOLD_EACH == 0:
+            tell(f"{number} of {len(events)} events published")
+    for letters in readable:
+        queue.delete(letters)
+    say(f"events: {len(events)} events are published again")
+    left = sum(map(len, batches)) - len(spans)
+    if left:
+        tell(f"warning: {left} messages name no batch of events; they stay in the queue")
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """Give the same times in as few spans as can be."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.since):
+        if found and span.since <= found[-1].until:
+            found[-1] = Span(found[-1].since, max(found[-1].until, span.until))
+        else:
+            found.append(span)
+    return found
+
+
+def _outlets(remote: Remote) -> Outlets:
+    assert remote.outlets is not None  # `connect` always gives it
+    for setting in ("event_bus_name", "alert_topic_arn"):
+        _demand(remote, setting)
+    return remote.outlets()
+
+
 def _clear(queue: DeadLetters, failures: Failures) -> None:
     deleted = 0
     for letters in queue.batches():
@@ -99,13 +164,17 @@ def _clear(queue: DeadLetters, failures: Failures) -> None:
             say(printable(uploaded))
         queue.delete(letters)
         deleted += len(letters)
-    say(f"{failures}: {deleted} messages deleted; {_MADE_UP_FOR[failures]}")
+    made_up_for = _MADE_UP_FOR.get(failures, "events stay in the state table: flinkctl events JOB")
+    say(f"{failures}: {deleted} messages deleted; {made_up_for}")
 
 
 def _queue(remote: Remote, failures: Failures) -> DeadLetters:
     assert remote.dead_letters is not None  # `connect` always gives it
-    setting = _SETTINGS[failures]
-    address: str = getattr(remote.settings, setting)
-    if not address:
+    return remote.dead_letters(_demand(remote, _SETTINGS[failures]))
+
+
+def _demand(remote: Remote, setting: str) -> str:
+    value: str = getattr(remote.settings, setting)
+    if not value:
         raise FailureError(f"{variable(setting)} is not set: export it from the stack's outputs (docs/cli.md)")
-    return remote.dead_letters(address)
+    return value

@@ -32,9 +32,12 @@ the stack's outputs:
 | `FLINKCTL_JOB_SPEC_TABLE_NAME` | output `JobSpecTableName` |
 | `FLINKCTL_CONTROLLER_STATE_TABLE_NAME` | output `ControllerStateTableName` |
 | `FLINKCTL_FOLLOW_UP_QUEUE_URL` | output `FollowUpQueueUrl` |
-| `FLINKCTL_FOLLOW_UP_FAILURES_QUEUE_URL` | output `FollowUpFailuresQueueUrl`; for `redrive`, as the next two |
+| `FLINKCTL_FOLLOW_UP_FAILURES_QUEUE_URL` | output `FollowUpFailuresQueueUrl`; for `redrive`, as the next three |
 | `FLINKCTL_STREAM_FAILURES_QUEUE_URL` | output `StreamFailuresQueueUrl` |
 | `FLINKCTL_INVOCATION_FAILURES_QUEUE_URL` | output `InvocationFailuresQueueUrl` |
+| `FLINKCTL_EVENT_FAILURES_QUEUE_URL` | output `EventFailuresQueueUrl` |
+| `FLINKCTL_EVENT_BUS_NAME` | output `EventBusName`; for `redrive events`, as the next |
+| `FLINKCTL_ALERT_TOPIC_ARN` | output `AlertTopicArn` |
 | `FLINKCTL_CONTROLLER_ID` | `controller_id` of the environment in `cdk.json` |
 | `FLINKCTL_ENVIRONMENT` | `local`, `dev` or `prod`; `dev` without it |
 | `FLINKCTL_NAMESPACE_BUCKETS` | `namespace_buckets` of the environment in `cdk.json`, as `NAMESPACE=BUCKET,…`; where there are any |

@@ -2,7 +2,16 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import unquote_plus
+
+
+@dataclass(frozen=True)
+class Span:
+    """A time from its beginning to its end, both within it."""
+
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,23 @@ class DeadLetter:
                 case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
                     found.append(f"{bucket}/{unquote_plus(key)}")
         return tuple(found)
+
+    @property
+    def recorded(self) -> Span | None:
+        """When the stream records of a batch were written, by AWS's clock in whole seconds; None when it names none."""
+        match self._document():
+            case {
+                "DDBStreamBatchInfo": {
+                    "approximateArrivalOfFirstRecord": str(first),
+                    "approximateArrivalOfLastRecord": str(last),
+                }
+            }:
+                try:
+                    found = Span(datetime.fromisoformat(first), datetime.fromisoformat(last))
+                except ValueError:
+                    return None
+                return None if found.since.tzinfo is None or found.until.tzinfo is None else found
+        return None
 
     def _document(self) -> dict[str, object]:
         try:

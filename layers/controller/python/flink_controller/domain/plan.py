@@ -310,14 +310,13 @@ class Draft:
         )
         last = self.status.last_event
         if last is not None and _same(last, event):
-            # What it begins and ends is told with its first record, which may be of this very look.
-            made = next((other for other in self.events if other.sequence == last.sequence), last)
-            event = made.model_copy(update={"time": event.time, "count": last.count + 1})
+            event = last.model_copy(update={"time": event.time, "count": last.count + 1})
             self.events = [other for other in self.events if other.sequence != last.sequence]
         else:
             event = self._with_incidents(event)
         self.events.append(event)
-        self.set(event_counter=event.sequence, last_event=event.model_copy(update={"opens": None, "closes": ()}))
+        # With what it begins and ends: its record is written again with each repetition, and may be published once more.
+        self.set(event_counter=event.sequence, last_event=event)
 
     def _with_incidents(self, event: Event) -> Event:
         """Open the incident that an event begins, unless it is open already, or close those that it ends."""
