@@ -20,8 +20,8 @@ from infra.functions import EventStream, SpecStream
 from infra.messaging import Messaging
 from infra.metrics import PERIOD, published
 
-GUIDE: Final = "docs/operations.md"
-"""What to do about each alarm, under the heading that its description names."""
+RUNBOOK: Final = "docs/runbook.md"
+"""What to do about each alarm, under the heading that its description names; `runbook_url` says where it can be read."""
 
 _NEAR_TIMEOUT: Final = 0.8
 _ITERATOR_AGE_MS: Final = 120_000
@@ -77,6 +77,7 @@ class Alarms(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._action = actions.SnsAction(messaging.alerts)
+        self._runbook = config.runbook_url or RUNBOOK
         self.all: list[cloudwatch.IAlarm] = []
         self._of_controller: list[cloudwatch.IAlarm] = []
         for function in functions:
@@ -95,7 +96,7 @@ class Alarms(Construct):
         alarm = cloudwatch.CompositeAlarm(
             self,
             "controller-unhealthy",
-            alarm_description=_described("The controller itself does not work.", guide="controller-unhealthy"),
+            alarm_description=self._described("The controller itself does not work.", guide="controller-unhealthy"),
             alarm_rule=cloudwatch.AlarmRule.any_of(
                 *(cloudwatch.AlarmRule.from_alarm(one, cloudwatch.AlarmState.ALARM) for one in self._of_controller)
             ),
@@ -320,7 +321,7 @@ class Alarms(Construct):
         alarm = metric.create_alarm(
             self,
             construct_id,
-            alarm_description=_described(says, guide=guide),
+            alarm_description=self._described(says, guide=guide),
             threshold=threshold,
             comparison_operator=operator,
             evaluation_periods=periods,
@@ -332,9 +333,8 @@ class Alarms(Construct):
         if is_controller:
             self._of_controller.append(alarm)
 
-
-def _described(says: str, *, guide: str) -> str:
-    return f"{says} What to do: {GUIDE}#{guide}"
+    def _described(self, says: str, *, guide: str) -> str:
+        return f"{says} What to do: {self._runbook}#{guide}"
 
 
 def _depth(queue: sqs.Queue) -> cloudwatch.Metric:

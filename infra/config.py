@@ -161,6 +161,8 @@ class DeploymentConfig:
     """By function name."""
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     """Subscribed to the alert topic; the person has to confirm once. None: subscribe by other means."""
+    runbook_url: Annotated[str, Field(pattern=r"^https://[^\s#]+$", max_length=500)] | None = None
+    """Where docs/runbook.md can be read: each alarm's description links its heading there. None: the file's path."""
     tracing: bool = True
     """Whether functions trace with X-Ray. Costs about 0.2 s of a cold start."""
     schedules_enabled: bool = True
@@ -266,6 +268,7 @@ _TEXT: typing.Final = frozenset(
         "kerberos_layer_arn",
         "kms_key_arn",
         "log_level",
+        "runbook_url",
         "scrape_secret",
     }
 )

@@ -3,12 +3,17 @@
 import ast
 import json
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import typer
+from botocore import xform_name
+from botocore.session import Session
 
+from flink_controller.cli.main import app
 from flink_controller.cli.reference import commands
 from flink_controller.domain import configuration
 from flink_controller.domain.alerts import GUIDES, MEANINGS
@@ -27,8 +32,10 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE: Final = re.compile(r"```.*?```", re.DOTALL)
-_ALARM_GUIDE: Final = re.compile(r'guide="([a-z-]+)"')
-_QUEUE_ALARM: Final = re.compile(r'^\s*\(?"([a-z-]+-failures)"', re.MULTILINE)
+_COMMAND: Final = re.compile(r"`+([^`]+)`+")
+_AWS: Final = re.compile(r"\baws ([a-z0-9]+) ([a-z0-9-]+)((?: (?!aws )[^|()`\n]*)?)")
+_ABOVE_OPERATIONS: Final = frozenset({("logs", "tail"), ("s3", "ls"), ("cloudformation", "wait"), ("dynamodb", "wait")})
+"""Commands of the AWS CLI that are no operation of a service's interface."""
 
 
 def page(name: str) -> str:
@@ -58,6 +65,17 @@ def rows(table: str) -> dict[str, str]:
     """Give the rows of a table with two columns, without the quotes of the first."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
     return {key.strip("`"): value for key, value in cells[2:]}
+
+
+def parse(line: str) -> None:
+    """Have the program read a command line without carrying it out; raise what it says of a wrong one."""
+    command: Any = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        context = command.make_context("flinkctl", words)
+        _, found, words = command.resolve_command(context, words)
+        command = found
+    command.make_context("flinkctl", words)
 
 
 def anchors(path: Path) -> set[str]:
@@ -142,16 +160,6 @@ def test_every_lifecycle_is_documented() -> None:
         assert f"`{state.value.title().replace('_', '')}`" in section("docs/operations.md", "## Status reasons"), state
 
 
-def test_every_alarm_has_its_heading() -> None:
-    source = page("infra/alarms.py")
-    guides = set(_ALARM_GUIDE.findall(source)) | set(_QUEUE_ALARM.findall(source))
-
-    assert len(guides) >= 9
-    assert guides <= anchors(ROOT / "docs/operations.md")
-    headings = set(re.findall(r"^### ([a-z-]+)$", page("docs/operations.md"), re.MULTILINE))
-    assert headings == guides
-
-
 def test_success_is_watched_by_what_exists() -> None:
     rows_ = [line.split("|")[2] for line in page("docs/success.md").splitlines() if line.startswith("| ")][2:]
     named = {name for row in rows_ for name in re.findall(r"`([^`]+)`", row)}
@@ -212,6 +220,37 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         ]
 
     assert set(PAGES) <= reached
+
+
+def test_the_program_takes_every_command_of_the_runbook() -> None:
+    shown = [line for code in _COMMAND.findall(page("docs/runbook.md")) for line in code.splitlines()]
+    lines = [line[line.index("flinkctl ") :] for line in shown if re.match(r"(\w+=\S+ )*flinkctl ", line)]
+
+    assert len(lines) > 40
+    for line in lines:
+        parse(line.partition(" > ")[0])
+
+
+@pytest.mark.parametrize("line", ["flinkctl redrive everything", "flinkctl pause --everything", "flinkctl repair etl"])
+def test_a_command_that_the_program_does_not_take_is_noticed(line: str) -> None:
+    with pytest.raises(Exception, match=r"No such|is not one of"):
+        parse(line)
+
+
+def test_aws_has_every_operation_that_the_runbook_calls() -> None:
+    session = Session()
+    found = _AWS.findall(page("docs/runbook.md"))
+
+    assert len(found) > 25
+    for service, command, rest in found:
+        if (service, command) in _ABOVE_OPERATIONS:
+            continue
+        model = session.get_service_model("s3" if service == "s3api" else service)
+        (name,) = [one for one in model.operation_names if xform_name(one, "-") == command]
+        shape = model.operation_model(name).input_shape
+        known = set() if shape is None else {xform_name(member, "-") for member in shape.members}
+        known |= {f"no-{option}" for option in known} | {"query", "output"}
+        assert set(re.findall(r" --([a-z-]+)", rest)) <= known, command
 
 
 def test_what_the_readme_shows_as_commands_exists() -> None:

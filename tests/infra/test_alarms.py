@@ -1,6 +1,7 @@
 """Who is told, and when."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from flink_controller.testing.jars import jar_bytes
 from infra.alarms import DASHBOARD_ONLY
 from infra.app import build
 from infra.functions import FUNCTIONS
-from tests.infra.conftest import Resource, Synthesized
+from tests.infra.conftest import ROOT, Resource, Synthesized
 from tests.unit.services.bench import Bench
 
 
@@ -90,9 +91,30 @@ def test_every_alarm_tells_the_topic_that_it_began_and_that_it_ended(prod: Synth
         assert alarm["OKActions"] == alarm["AlarmActions"]
 
 
-def test_every_alarm_says_what_to_do(prod: Synthesized) -> None:
-    for alarm in _alarms(prod).values():
-        assert " What to do: docs/operations.md#" in alarm["AlarmDescription"]
+def test_every_alarm_leads_to_the_section_of_the_runbook_that_names_it(prod: Synthesized) -> None:
+    led = {
+        name: alarm["AlarmDescription"].partition(" What to do: docs/runbook.md#")[2] for name, alarm in _all(prod).items()
+    }
+
+    named = {name: title for title, text in _sections().items() for name in re.findall(r"`([^`]+)`", _line(text, "Alarms"))}
+    assert named == led
+
+
+def test_every_section_of_the_runbook_says_what_to_look_at_what_to_do_and_whom_to_call() -> None:
+    for title, text in _sections().items():
+        for part in ("Alarms", "Means", "First look", "Remedy", "Escalate"):
+            assert _line(text, part), (title, part)
+        assert "\n```sh\n" in text, title
+
+
+def test_alarms_link_to_where_the_runbook_can_be_read(context: Mapping[str, Any]) -> None:
+    url = "https://wiki.example.com/flink/runbook"
+    app = cdk.App(context={**context, "environment": "local", "runbook_url": url, "aws:cdk:bundling-stacks": []})
+    stack = build(app)
+
+    template = app.synth().get_stack_artifact(stack.artifact_id).template["Resources"].values()
+    alarms = [resource for resource in template if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    assert all(f" What to do: {url}#" in alarm["Properties"]["AlarmDescription"] for alarm in alarms)
 
 
 def test_a_clock_that_stopped_is_noticed_although_it_says_nothing(prod: Synthesized) -> None:
@@ -165,6 +187,25 @@ def _published() -> list[Measurement]:
     bench.look()
     bench.run(timedelta(minutes=5))
     return [one for commit in bench.told for one in measured(commit)]
+
+
+def _sections() -> dict[str, str]:
+    """Give the sections of the runbook's part on alarms, by their headings, which are their anchors."""
+    text = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    part = re.split(r"^## ", text.partition("\n## Alarms\n")[2], flags=re.MULTILINE)[0]
+    headed = (section.partition("\n") for section in re.split(r"^### ", part, flags=re.MULTILINE)[1:])
+    return {title: section for title, _, section in headed}
+
+
+def _line(text: str, part: str) -> str:
+    """Give what stands after a bold word that begins a line."""
+    found = re.search(rf"^\*\*{part}:\*\* (.+)$", text, re.MULTILINE)
+    return "" if found is None else found[1]
+
+
+def _all(deployment: Synthesized) -> dict[str, Resource]:
+    composite = deployment.of_type("AWS::CloudWatch::CompositeAlarm").values()
+    return _alarms(deployment) | {deployment.path(one).split("/")[1]: one["Properties"] for one in composite}
 
 
 def _alarms(deployment: Synthesized) -> dict[str, Resource]:
