@@ -154,6 +154,18 @@ def test_the_reasons_are_found_at_all() -> None:
     assert {"ArtifactMissing", "SignatureMissing", "KeyRevoked", "Abandoned", "NotHealthy", "Quarantine"} <= status_reasons()
 
 
+def test_every_threat_has_what_does_not_stop_it_and_tests_that_hold_what_does() -> None:
+    table = [line.split("|")[1:-1] for line in section("docs/security.md", "## Threats").splitlines() if line[:2] == "| "]
+
+    assert len(table) > 15
+    for threat, *cells, held in table[2:]:
+        assert all(cell.strip() for cell in cells), threat
+        names = re.findall(r"`([^`]+)`", held)
+        assert names, threat
+        for file, name in (one.split("::") for one in names):
+            assert re.search(rf"^def {name}\(", page(file), re.MULTILINE), name
+
+
 def test_every_lifecycle_is_documented() -> None:
     for state in Lifecycle:
         assert state.value in page("docs/concepts.md"), state

@@ -118,6 +118,14 @@ def test_a_backup_lies_in_s3_and_is_not_replaced(installed: Installation) -> Non
     assert [item["job_id"]["S"] for item in items(installed, SPEC_TABLE)] == ["etl"]
 
 
+def test_a_backup_on_disk_is_its_owners_alone(installed: Installation, tmp_path: Path) -> None:
+    installed.put_spec(spec_item())
+
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+
+    assert (tmp_path / "all.jsonl").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_installation_with_jobs_is_not_overwritten(installed: Installation, tmp_path: Path) -> None:
     installed.put_spec(spec_item())
     flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))

@@ -921,6 +921,17 @@ def test_connections_are_kept_for_a_cluster_until_it_changes(server: Server) -> 
     assert (before, len(server.connections)) == (1, 2)
 
 
+def test_a_redirect_is_not_followed(server: Server) -> None:
+    server.default = (200, b'{"jobs":[]}')
+    elsewhere = f"http://127.0.0.1:{server.port}/jobs/overview"
+    answer = _saying(f"HTTP/1.1 307 Go\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with talking(answer) as url, pytest.raises(FlinkUnreachableError, match="307"):
+        connect(url).jobs()
+
+    assert server.requests == []
+
+
 def test_the_environment_changes_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server.default = (200, b'{"jobs":[]}')
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
