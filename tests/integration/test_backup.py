@@ -199,6 +199,20 @@ def test_items_of_the_first_form_are_read_by_this_version(installed: Installatio
     assert installed.registry.key("demo") is not None
 
 
+@pytest.mark.usefixtures("flink")
+def test_a_job_goes_on_over_items_with_fields_of_a_newer_version(installed: Installation) -> None:
+    running(installed)
+    for item in items(installed, STATE_TABLE):
+        for name in item.keys() & {"document", "summary"}:
+            item[name] = {"S": json.dumps(json.loads(item[name]["S"]) | {"newer": {"a": 1}})}
+        installed.dynamodb.put_item(TableName=STATE_TABLE, Item=item)
+
+    upgrade(installed)
+
+    status = next(item for item in items(installed, STATE_TABLE) if item["sk"]["S"] == "STATUS")
+    assert not {name for name in ("document", "summary") if '"newer":' in status[name]["S"]}, "as it would have written it"
+
+
 def test_an_item_of_a_newer_form_is_left_alone_and_said(installed: Installation, flink: FlinkServer) -> None:
     running(installed)
     installed.dynamodb.update_item(

@@ -113,7 +113,7 @@ def document(model: BaseModel) -> dict[str, Any]:
 
 
 def parsed(model: type[M], item: Item, attribute: str = "document") -> M:
-    """Read a model that `document` wrote.
+    """Read a model that `document` wrote, whether in this version or another.
 
     Raises:
         ControllerError: another version of this package wrote it in a form that this one does not know.
@@ -122,13 +122,16 @@ def parsed(model: type[M], item: Item, attribute: str = "document") -> M:
 
 
 def parsed_text(model: type[M], json_text: str) -> M:
-    """Read a model from JSON.
+    """Read a model from JSON that the controller wrote.
+
+    Fields that a newer version added are left out, here and when the item is written next: the newer one then finds what
+    a version without them would have left, which it can read, and nothing of theirs that has gone stale meanwhile.
 
     Raises:
         ControllerError: the text has another form.
     """
     try:
-        return model.model_validate_json(json_text)
+        return model.model_validate_json(json_text, extra="ignore")
     except ValidationError as error:
         raise ControllerError(f"a stored {model.__name__} has an unknown form: {faults(error)}") from error
 

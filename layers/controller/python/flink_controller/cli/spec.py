@@ -16,7 +16,16 @@ from flink_controller.domain.errors import RejectedError, StaleWriteError
 from flink_controller.domain.goal import Goal
 from flink_controller.domain.plan import living
 from flink_controller.domain.preview import Preview, Step, notes_on, preview
-from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec, canonical_json, read_spec
+from flink_controller.domain.spec import (
+    AbandonedSpec,
+    InvalidSpec,
+    JobSpec,
+    NoSpec,
+    ValidSpec,
+    canonical_json,
+    read_spec,
+    recorded_spec,
+)
 from flink_controller.domain.status import DesiredState, JobStatus
 
 DEFAULT_TIMEOUT_SECONDS = 600
@@ -214,7 +223,7 @@ def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any
 def _running_spec(remote: Remote, status: JobStatus) -> JobSpec | None:
     attempt = living(status)
     revision = None if attempt is None else remote.statuses.revision(status.job_id, attempt.revision)
-    return None if revision is None else JobSpec.model_validate(dict(revision.spec))
+    return None if revision is None else recorded_spec(revision)
 
 
 def _tell_preview(one: Preview) -> None:

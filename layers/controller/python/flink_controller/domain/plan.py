@@ -24,7 +24,7 @@ from flink_controller.domain.observation import (
     StoredState,
 )
 from flink_controller.domain.run_arguments import rendered
-from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec
+from flink_controller.domain.spec import JobSpec, SpecView, ValidSpec, recorded_spec
 from flink_controller.domain.status import (
     ActiveRun,
     Attempt,
@@ -369,9 +369,9 @@ class Draft:
             return view.spec
         for made in self.revisions:
             if made.number == revision.number:
-                return JobSpec.model_validate(dict(made.spec))
+                return recorded_spec(made)
         loaded = self.facts.findings.revisions.get(revision.number)
-        return None if loaded is None else JobSpec.model_validate(dict(loaded.spec))
+        return None if loaded is None else recorded_spec(loaded)
 
     def _forgotten(self) -> tuple[int, ...]:
         """Give the revisions that fell out of the history with this plan: by age, or by their last use."""

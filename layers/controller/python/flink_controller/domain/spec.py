@@ -29,7 +29,7 @@ from flink_controller.domain.artifact import ArtifactType, parse_digest
 from flink_controller.domain.change import SpecChange
 from flink_controller.domain.names import NAME, JobName, namespace_of_key, shown
 from flink_controller.domain.schedule import parse_expression, parse_zone
-from flink_controller.domain.status import DesiredState, JobType
+from flink_controller.domain.status import DesiredState, JobType, Revision
 
 MAX_SPEC_BYTES = 64 * 1024
 MAX_FAULTS = 30
@@ -585,6 +585,11 @@ class AbandonedSpec:
 
 
 SpecView: TypeAlias = ValidSpec | InvalidSpec | NoSpec | AbandonedSpec
+
+
+def recorded_spec(revision: Revision) -> JobSpec:
+    """Read the spec of a revision, as far as this version knows it: a newer one may have accepted fields beyond."""
+    return JobSpec.model_validate(dict(revision.spec), extra="ignore")
 
 
 def read_spec(job_id: str, item: Mapping[str, Any] | None) -> SpecView:

@@ -17,4 +17,4 @@ def parsed(model: type[_V], document: str) -> _V:
 
 @lru_cache(maxsize=20_000)
 def _parsed(model: type[Value], document: str) -> Value:
-    return model.model_validate_json(document)
+    return model.model_validate_json(document, extra="ignore")
