@@ -91,8 +91,10 @@ deploy: setup  ## deploy to the AWS account of the environment: make deploy ENVI
 	$(BIN)/python -m infra.local install --only cdk
 	.cache/aws-cdk-2.1148.1/node_modules/.bin/cdk deploy --context environment=$(or $(ENVIRONMENT),dev)
 
-docs: setup  ## write the generated pages anew: docs/cli.md, docs/job-spec.md
+docs: setup  ## write the generated pages anew: docs/cli.md, docs/job-spec.md, docs/settings.md
 	$(BIN)/python -m flink_controller.cli.reference > docs/cli.md
+	$(BIN)/python -m infra.docs > docs/job-spec.md
+	$(BIN)/python -m infra.docs settings > docs/settings.md
 
 burn-jar: setup  ## build the burn jar from its source
 	$(BIN)/python -m infra.local.burn_jar

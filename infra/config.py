@@ -24,7 +24,8 @@ HOST: typing.Final = "host"
 LEAST_RECONCILER_TIMEOUT_S: typing.Final = 46
 """Of `reconcile_job`: it begins no look with less than 35 s left, and 10 s are for its start and for handing on."""
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+# The reference (docs/settings.md) is made of the texts below each field: what it is, its unit, and why it is so.
+_STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class ConfigError(ValueError):
@@ -45,8 +46,12 @@ class FunctionOverride:
     """What one deployment changes in a function's row; absent fields leave the row as it is."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=900)] | None = None
+    """Longest invocation, in seconds; AWS allows 900. That of `reconcile_job` is part of every quarantine: 46 at least, and not
+    more than it needs."""
     memory_mb: Annotated[int, Field(ge=128, le=10_240)] | None = None
+    """Memory in MiB, from which Lambda also derives the share of a processor; what it costs grows with it."""
     reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Invocations at a time, taken out of the account's pool; counts where `reserve_concurrency` is on."""
 
 
 _ID: typing.Final = r"-[0-9a-f]{8,17}$"
@@ -57,23 +62,27 @@ class NetworkConfig:
     """The VPC that the functions run in. docs/network.md says what it costs."""
 
     vpc_id: Annotated[str, Field(pattern=r"^vpc" + _ID)] | None = None
-    """An existing VPC. None: one is made, with two isolated subnets, to be peered with Flink's."""
+    """An existing VPC. Without it one is made, with two isolated subnets, to be peered with Flink's."""
     cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-5])$")] = "10.97.0.0/24"
-    """Addresses of the VPC that is made: two subnets of 64."""
+    """Addresses of the VPC that is made: two subnets of 64 are enough, because functions share interfaces. Choose one that is
+    not Flink's, or the two cannot be peered."""
     availability_zones: tuple[str, ...] = ()
-    """Of the existing VPC's subnets, in their order."""
+    """Of the existing VPC's subnets, in their order: nothing is looked up in the account when the template is made."""
     subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet" + _ID)], ...] = ()
-    """Of the existing VPC: where functions run, one per availability zone."""
+    """Of the existing VPC: where functions run, one per availability zone, so that the loss of a zone leaves the others."""
     route_table_ids: tuple[Annotated[str, Field(pattern=r"^rtb" + _ID)], ...] = ()
-    """Of these subnets, in their order: the gateway endpoints become routes there."""
+    """Of these subnets, in their order: the endpoints of S3 and DynamoDB become routes there."""
     has_endpoints: bool = False
     """Whether the existing VPC has all the endpoints already. They must let the output FunctionSecurityGroupId in."""
     flink_security_group_id: Annotated[str, Field(pattern=r"^sg" + _ID)] | None = None
-    """Of Flink. None: one is made, for you to put on Flink."""
+    """Of Flink: functions that call it may reach this group and nothing else. Without it one is made, for you to put on
+    Flink."""
     flink_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (8081,)
-    """Of Flink's REST interface, or of the gateway before it."""
+    """TCP ports of Flink's REST interface, or of the gateway before it; 8081 is Flink's own default. A KDC's, if it lies behind
+    the same group."""
     s3_prefix_list_id: Annotated[str, Field(pattern=r"^pl" + _ID)]
-    """Of S3 in the region: `aws ec2 describe-managed-prefix-lists` names it com.amazonaws.REGION.s3."""
+    """Of S3 in the region, because the way out is opened to its addresses alone: `aws ec2 describe-managed-prefix-lists` names
+    it com.amazonaws.REGION.s3."""
     dynamodb_prefix_list_id: Annotated[str, Field(pattern=r"^pl" + _ID)]
     """Of DynamoDB, likewise."""
 
@@ -91,8 +100,11 @@ class Team:
     """One role's right in one namespace."""
 
     role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")]
+    """An existing role of this account; the policy is attached to it."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    """Whose specs, artifacts and statuses."""
     grant: TeamGrant
+    """`read` sees, `deploy` also writes specs and uploads, `operate` reads and pauses (docs/security.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -100,77 +112,94 @@ class DeploymentConfig:
     """One deployment's choices. Required fields have no value that is right everywhere."""
 
     environment: Environment
-    """Also part of every resource's name, by the stack's name."""
+    """Chosen by `-c environment=…` (`make deploy ENVIRONMENT=…`), and not written itself. Part of every resource's name, by the
+    stack's name."""
     controller_id: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     """Names this installation in every Flink job id. Never change it while jobs run: the controller would not know them."""
     python_version: Annotated[str, Field(pattern=r"^(3\.\d+|host)$")]
-    """Of the functions and their dependencies: `3.14`, or `host` for the interpreter that synthesizes."""
+    """Of the functions and their dependencies, which are compiled for it: `3.14`, or `host`, for `local` alone, where functions run
+    on the interpreter that synthesizes."""
     architecture: Literal["arm64", "x86_64", "host"]
-    """Of the functions and their dependencies; arm64 costs a fifth less per millisecond."""
+    """Of the functions and their dependencies. arm64 costs a fifth less per millisecond; `host` is for `local`."""
     retain_data: bool
     """Whether tables, buckets and logs outlive the stack. Losing the state table means forgetting Flink jobs that run on, so
     only `local` says no."""
     deletion_protection: bool
     """Whether DynamoDB refuses to delete the tables, and CloudFormation the stack."""
     log_retention_days: Literal[1, 7, 14, 30, 90, 180, 365, 731, 1827, 3653]
-    """How long CloudWatch keeps the functions' logs; the values are those that CloudWatch and this project allow."""
+    """Days that CloudWatch keeps the functions' logs, of those that it allows. Events of jobs are in the state table besides; logs
+    tell why. A year in prod, because reviews look back as far."""
     state_buckets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")], ...] = ()
-    """Existing buckets of savepoints and checkpoints. Listed here because roles are fixed at synth."""
+    """Existing buckets of savepoints and checkpoints. Listed here because roles are fixed when the template is made: a root in
+    another bucket cannot be searched, and its jobs wait (`StateUnknown`) after a loss."""
     namespace_buckets: dict[
         Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")],
         Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")],
     ] = Field(default_factory=dict)
-    """Existing, versioned buckets of namespaces that upload to one of their own, by namespace. All others share the stack's."""
+    """Existing, versioned buckets of namespaces that upload to one of their own, as namespace to bucket. All others share the
+    stack's, under prefixes of their own."""
     flink_secrets: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")], ...] = ()
-    """Names of existing secrets with credentials of clusters, in this account. Listed here because roles are fixed at
-    synth."""
+    """Names of existing secrets with credentials of clusters, in this account. Listed here because roles are fixed when the
+    template is made: functions may read these and no other."""
     rotated_secrets: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")], ...] = ()
     """Those of `flink_secrets` that Secrets Manager has rotated by the controller: tokens, API keys and passwords."""
     rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
-    """Between two rotations of a secret."""
+    """Days between two rotations of a secret. A month, because nobody notices one; shorter where your rules ask for it."""
     network: NetworkConfig | None = None
-    """The VPC of the functions. None: they run outside of one, and reach Flink by a public address."""
+    """The VPC of the functions. Without it they run outside of one, cost nothing for endpoints, and reach Flink by a public address
+    only."""
     kms_key_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+$")] | None = None
-    """Your own key for tables, buckets, queues, topics, logs and environments. None: keys of AWS."""
+    """Your own key for tables, buckets, queues, topics, logs and environments. Without it keys of AWS, which cost nothing and
+    which nobody can switch off."""
     kerberos_layer_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:layer:[\w-]+:\d+$")] | None = (
         None
     )
-    """Version of the layer that layers/kerberos/build.sh builds, for clusters behind Kerberos. None: there are none."""
+    """Version of the layer that layers/kerberos/build.sh builds, for clusters behind Kerberos. Left out otherwise: it is large, and
+    every cold start would pay for it."""
     scrape_secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9/_+=.@-]{1,500}$")] | None = None
     """Name of an existing secret whose text is a bearer token: gives Prometheus and others that cannot sign an address of
-    their own for `/metrics` alone. None: every caller signs."""
+    their own for `/metrics` alone. Without it there is no address that answers unsigned calls."""
 
     teams: tuple[Team, ...] = ()
-    """Existing roles of this account, each with a namespace and `read`, `deploy` or `operate` there (docs/security.md)."""
+    """Existing roles of this account, each with its right in one namespace. None by default: whoever deploys names people."""
     revision_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """Revisions of a job that are kept beside those that it may still run or go back to."""
+    """Revisions of a job that are kept beside those that it may still run or go back to: how far `flinkctl rollback` reaches. One
+    small item each; 50 are two months of a deploy on each working day."""
     artifact_history_limit: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """Newest records of an artifact's versions that are kept, beside young ones and those that something needs."""
+    """Newest records of an artifact's versions that are kept, beside young ones and those that something needs. As many as
+    revisions."""
     artifact_history_days: Annotated[int, Field(ge=1, le=3650)] = 90
-    """How long every record of an artifact's version is kept, however many there are."""
+    """Days that every record of an artifact's version is kept, however many there are: a quarter's audit finds all of them."""
     debounce_seconds: Annotated[int, Field(ge=0, le=300)] = 5
-    """Uploads to one key this close together become one upgrade. 5 s covers a jar, its signature and a re-upload."""
+    """Seconds: uploads to one key this close together become one upgrade. 5 covers a jar, its signature and a repeated upload,
+    and is what every upgrade by upload waits."""
     follow_up_visibility_factor: Annotated[int, Field(ge=1, le=60)] = 6
     """Times `reconcile_job`'s timeout before a follow-up whose worker died is seen again. AWS recommends 6, to outlast
     throttling; locally 2, so that a killed worker's job is looked at again soon."""
     follow_up_max_concurrency: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """Most workers on the follow-up queue at once, so that a burst of wake-ups leaves room for new specs. None: no limit."""
+    """Most workers on the follow-up queue at once, so that a burst of wake-ups leaves room for new specs. Without it the account's
+    concurrency is the limit; set it where other functions share the account."""
     reserve_concurrency: bool = False
-    """Whether functions take the rows' reserved concurrency out of the account's pool; a small account has none to give."""
+    """Whether functions take the concurrency of the table below out of the account's pool: nothing else can starve them then, and
+    they nothing else. Off by default, because a new account has none to give."""
     function_overrides: dict[str, FunctionOverride] = Field(default_factory=dict)
-    """By function name."""
+    """By the function's name: what is not right for your fleet, as `{"reconcile_fleet": {"memory_mb": 2048}}`. The table below has
+    what holds otherwise."""
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    """Subscribed to the alert topic; the person has to confirm once. None: subscribe by other means."""
+    """Subscribed to the alert topic; the person has to confirm once. Without it nobody is told before you subscribe somebody."""
     runbook_url: Annotated[str, Field(pattern=r"^https://[^\s#]+$", max_length=500)] | None = None
-    """Where docs/runbook.md can be read: each alarm's description links its heading there. None: the file's path."""
+    """Where docs/runbook.md can be read: each alarm's description links its heading there. Without it the
+    file's path, for those who have the repository at hand."""
     tracing: bool = True
-    """Whether functions trace with X-Ray. Costs about 0.2 s of a cold start."""
+    """Whether functions trace with X-Ray: the way of a change through all calls. Costs about 0.2 s of a cold start, and X-Ray's
+    price a trace."""
     schedules_enabled: bool = True
     """Whether the one-minute rules fire. Off, nothing is observed and nothing heals: only for maintenance."""
     per_job_metrics: bool = False
     """Whether readiness and deployments are published for each job as well. Some 6 custom metrics a job: about 1.80 USD a
     month each at CloudWatch's first tier; the fleet's own figures are about 40 metrics whatever the number of jobs."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe lines that are written. INFO has one for each decision and effect, which the runbook's commands look for."""
 
     @property
     def is_local(self) -> bool:

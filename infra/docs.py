@@ -1,16 +1,27 @@
-"""The reference of the spec, made from the model: `python -m infra.docs > docs/job-spec.md`.
+"""References that are made from the models, of the spec and of a deployment's settings.
 
-A test compares the file with what this prints, so the document cannot drift from the program.
+`python -m infra.docs > docs/job-spec.md`, `python -m infra.docs settings > docs/settings.md`.
+
+A test compares the files with what this prints, so the documents cannot drift from the program.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.configuration import flink_configuration
 from flink_controller.domain.spec import MAX_SPEC_BYTES, JobSpec, field_paths
+from infra.config import DeploymentConfig
+from infra.functions import FUNCTIONS
+
+ROOT: Final = Path(__file__).resolve().parents[1]
 
 NOTES: Final[Mapping[str, str]] = {
     "job_id": "1 to 63 lower-case letters, digits and inner hyphens each. No slash means namespace `default`.",
@@ -121,9 +132,70 @@ def configured_by(path: str) -> dict[str, str]:
     return {key: value for key, value in _configuration(sample).items() if before.get(key) != value}
 
 
+def settings() -> str:
+    """Write the whole page of what `cdk.json` may say."""
+    schema = TypeAdapter(DeploymentConfig).json_schema()
+    chosen = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]["environments"]
+    parts = [("A deployment", schema), *((f"`{name}`", schema["$defs"][model]) for name, model in _PARTS.items())]
+    tables = [
+        f"## {title}\n\n{_linked(part['description'])}\n\n| setting | type | default | `cdk.json` has |"
+        " what, and why |\n| --- | --- | --- | --- | --- |\n"
+        + "\n".join(_setting(schema, part, name, chosen if part is schema else {}) for name in _declared(part, schema))
+        for title, part in parts
+    ]
+    return "\n\n".join([_SETTINGS, *tables, _functions()])
+
+
+_PARTS: Final = {"network": "NetworkConfig", "teams": "Team", "function_overrides": "FunctionOverride"}
+"""Settings that have settings of their own, with the models of these."""
+_SETTINGS: Final = """\
+# Settings of a deployment
+
+What `cdk.json` may say under `environments`, for each of `local`, `dev` and `prod`. `-c setting=value` overrides one on the command line, where a list is written with commas and anything else as JSON. Everything is checked when the template is made, and all faults are told at once; what is not listed here is an error.
+
+A change takes effect with `make deploy ENVIRONMENT=…`. What functions are told of it as environment variables stands under [operations](operations.md#settings).
+
+This page is made from the model (`python -m infra.docs settings > docs/settings.md`)."""
+
+
+def _declared(part: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """List a model's settings in the order of their declaration, which a schema does not keep."""
+    return [field.name for field in fields(DeploymentConfig)] if part is schema else list(part["properties"])
+
+
+def _setting(schema: Mapping[str, Any], part: Mapping[str, Any], name: str, chosen: Mapping[str, Mapping[str, Any]]) -> str:
+    field = part["properties"][name]
+    default = "*required*" if name in part.get("required", ()) else f"`{json.dumps(field.get('default', {}))}`"
+    has = ", ".join(
+        f"{environment} `{json.dumps(values[name])}`" for environment, values in chosen.items() if name in values
+    )
+    return f"| `{name}` | {_type(schema, field)} | {default} | {has} | {_linked(field['description'])} |"
+
+
+def _linked(text: str) -> str:
+    """Write a docstring as one line, with links for the pages that it names."""
+    return re.sub(r"docs/([a-z-]+)\.md", r"[\1](\1.md)", " ".join(text.split()))
+
+
+def _functions() -> str:
+    rows = [f"| `{row.name}` | {row.timeout_s} | {row.memory_mb} | {row.reserved_concurrency} |" for row in FUNCTIONS]
+    return "\n".join(
+        [
+            "## What functions have",
+            "",
+            "Where `function_overrides` says nothing; `infra/functions.py` has the reasons.",
+            "",
+            "| function | timeout, seconds | memory, MiB | reserved concurrency |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
 def main() -> None:
-    """Print the page."""
-    sys.stdout.write(job_spec())
+    """Print a page."""
+    sys.stdout.write(settings() if sys.argv[1:] == ["settings"] else job_spec())
 
 
 def _configuration(fields: Mapping[str, Any]) -> Mapping[str, str]:
@@ -182,11 +254,18 @@ def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
         case "string":
             return "size as `2g`" if "(k|m|g|t" in field.get("pattern", "") else "text"
         case "array":
-            return "list of text"
+            return f"list of {_type(schema, field['items'])}"
         case "object":
-            return "map of text to text"
+            return _type_of_object(schema, field)
         case kind:
             return "".join([str(kind), *_bounds(field)])
+
+
+def _type_of_object(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
+    if "properties" in field:
+        return "settings below"
+    inner = field.get("additionalProperties")
+    return f"map of text to {_type(schema, inner)}" if isinstance(inner, dict) else "map of text to text"
 
 
 def _bounds(field: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pytest
 import typer
 from botocore import xform_name
 from botocore.session import Session
+from pydantic import TypeAdapter
 
 from flink_controller.cli.main import app
 from flink_controller.cli.reference import commands
@@ -23,6 +24,7 @@ from flink_controller.domain.sql_script import ALLOWED, DENIED, DENIED_SETTINGS
 from flink_controller.settings import Settings, variable
 from flink_controller.telemetry import Deployment, Metric
 from infra import docs
+from infra.config import DeploymentConfig, FunctionOverride, NetworkConfig, Team
 from infra.functions import FUNCTIONS
 from tests.bench import cost
 from tests.bench import page as performance
@@ -86,6 +88,20 @@ def anchors(path: Path) -> set[str]:
 
 def test_the_reference_of_the_spec_is_what_the_model_says() -> None:
     assert page("docs/job-spec.md") == docs.job_spec(), "run python -m infra.docs > docs/job-spec.md"
+
+
+def test_the_reference_of_the_settings_is_what_the_models_say() -> None:
+    assert page("docs/settings.md") == docs.settings(), "run python -m infra.docs settings > docs/settings.md"
+
+
+@pytest.mark.parametrize("model", [DeploymentConfig, NetworkConfig, Team, FunctionOverride])
+def test_every_setting_says_what_it_is_and_every_number_its_unit(model: type) -> None:
+    unit = re.compile(r"seconds|days|MiB|ports|times|records|revisions|workers|invocations", re.IGNORECASE)
+
+    for name, field in TypeAdapter(model).json_schema()["properties"].items():
+        assert len(field["description"].split()) > 3 or "likewise" in field["description"], name
+        if '"integer"' in json.dumps(field):
+            assert unit.search(field["description"]), name
 
 
 def test_every_note_on_a_field_is_about_a_field() -> None:
