@@ -157,7 +157,8 @@ FUNCTIONS: Final[tuple[FunctionSpec, ...]] = (
         triggers=(
             # Retries and age are bounded because a lost record heals by itself: each tick of reconcile_fleet compares a
             # fifteenth of all specs, so a record older than 15 minutes has been superseded by a look.
-            SpecStream(batch_size=10, parallelization=2, retries=3, max_age_minutes=15),
+            # A batch of more than one job is handed on to the queue, so a large one takes no longer than a small one.
+            SpecStream(batch_size=100, parallelization=2, retries=3, max_age_minutes=15),
             FollowUps(batch_size=5),
         ),
         access=(

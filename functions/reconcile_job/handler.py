@@ -1,6 +1,7 @@
 """Spec stream and follow-up queue: bring the named jobs on their way. The event says whom to look at, and nothing else."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 import flink_controller.adapters.flink_rest  # noqa: F401
 from flink_controller.bootstrap import controller
 from flink_controller.domain.errors import ControllerError
-from flink_controller.ports import Commit
+from flink_controller.ports import Commit, FollowUps
 from flink_controller.services.reconcile import Outcome, reconcile_job
 from flink_controller.telemetry import (
     Metric,
@@ -33,7 +34,7 @@ metrics = make_metrics()
 
 @observed(metrics, lambda: controller().settings)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Look at each job once; report the records whose stores did not answer, so that only these come again."""
+    """Look at each job once, or hand a burst of specs on; report what failed, so that only this comes again."""
     wired = controller()
     logger = make_logger(wired.settings)
     failed, correlated = [], dict[str, str]()
@@ -43,7 +44,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         log_events(logger, commit)
         correlated[commit.status.job_id] = commit.status.correlation_id
 
-    for job_id, record_ids in _wake_ups(event).items():
+    wake_ups = _wake_ups(event)
+    if len(wake_ups) > 1 and _is_of_stream(event):
+        logger.info("handed on to the queue", extra={"jobs": len(wake_ups)})
+        return _handed_on(wired.ports.follow_ups, wake_ups)
+    for job_id, record_ids in wake_ups.items():
         if timedelta(milliseconds=context.get_remaining_time_in_millis()) < RESERVE:
             wired.ports.follow_ups.send_now([job_id])
             continue
@@ -58,7 +63,33 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             continue
         logger.info("looked", extra={"job": job_id, "correlation_id": correlated.get(job_id), "outcome": outcome.value})
         count(metrics, _LOOKS.get(outcome, Metric.LOOKS))
-    return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
+    return _failed(failed)
+
+
+def _handed_on(follow_ups: FollowUps, wake_ups: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Wake each job through the queue: its workers are many, where a shard of the stream has two, and each look takes a while.
+
+    A burst of specs so keeps no later spec waiting, whoever's it is. Dying here sends the records again, and a wake-up that
+    comes twice is harmless.
+    """
+    try:
+        follow_ups.send_now(list(wake_ups))
+    except ControllerError:
+        count(metrics, Metric.RECONCILIATION_ERRORS)
+        return _failed(record_id for record_ids in wake_ups.values() for record_id in record_ids)
+    return _failed(())
+
+
+def _failed(record_ids: Iterable[str]) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in record_ids]}
+
+
+def _is_of_stream(event: object) -> bool:
+    match event:
+        case {"Records": [{"dynamodb": _}, *_]}:
+            return True
+        case _:
+            return False
 
 
 def _wake_ups(event: object) -> dict[str, list[str]]:

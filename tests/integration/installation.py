@@ -87,6 +87,11 @@ def invoke(function: str, event: Any, *, remaining: timedelta = timedelta(second
         return json.loads(json.dumps(handler(json.loads(json.dumps(event)), Context(remaining, function, alias))))
 
 
+def follow_ups(*names: str) -> dict[str, Any]:
+    """Give an event of messages from the follow-up queue, whose ids are the names of their jobs."""
+    return {"Records": [{"messageId": name, "body": json.dumps({"job_id": name})} for name in names]}
+
+
 def deliver(path: str) -> Any:
     """Call the handler that a file of `events/` belongs to with its content."""
     return invoke(path.partition("/")[0], sample(path))

@@ -14,7 +14,7 @@ from flink_controller.domain.errors import TransientError
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.testing.jars import jar_bytes
 from tests.integration.flink_server import FlinkServer
-from tests.integration.installation import JAR, STATE_TABLE, Installation, deliver, invoke, sample, spec_item
+from tests.integration.installation import JAR, STATE_TABLE, Installation, deliver, follow_ups, invoke, sample, spec_item
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 THROTTLED = {
@@ -51,16 +51,14 @@ def lease_of(job_id: str) -> Callable[[str, dict[str, Any]], bool]:
     )
 
 
-def test_only_the_records_of_a_failed_look_are_reported(installed: Installation, flink: FlinkServer) -> None:
+def test_a_failed_look_keeps_no_other_job_waiting(installed: Installation, flink: FlinkServer) -> None:
     installed.put_spec(spec_item())
     installed.put_spec(spec_item("team-a/orders"))
 
     with failing(lease_of("etl")):
-        answer = deliver("reconcile_job/mixed_batch.json")
+        answer = invoke("reconcile_job", follow_ups("etl", "team-a/orders"))
 
-    assert answer == {
-        "batchItemFailures": [{"itemIdentifier": "100000000000000000004"}, {"itemIdentifier": "100000000000000000005"}]
-    }
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "etl"}]}
     assert installed.status("etl") is None
     assert installed.lifecycle("team-a/orders") is Lifecycle.WAITING
     assert flink.twin.history == []
@@ -127,17 +125,15 @@ def test_a_controller_without_its_tables_says_that_it_is_not_ready(installed: In
     assert installed.woken() == []
 
 
-def test_a_status_that_cannot_be_read_fails_its_own_records_only(installed: Installation, flink: FlinkServer) -> None:
+def test_a_status_that_cannot_be_read_fails_its_own_message_only(installed: Installation, flink: FlinkServer) -> None:
     installed.put_spec(spec_item())
     installed.put_spec(spec_item("team-a/orders"))
     item = {"pk": {"S": "JOB#etl"}, "sk": {"S": "STATUS"}, "document": {"S": '{"schema_version": 99}'}}
     installed.dynamodb.put_item(TableName=STATE_TABLE, Item=item)
 
-    answer = deliver("reconcile_job/mixed_batch.json")
+    answer = invoke("reconcile_job", follow_ups("etl", "team-a/orders"))
 
-    assert answer == {
-        "batchItemFailures": [{"itemIdentifier": "100000000000000000004"}, {"itemIdentifier": "100000000000000000005"}]
-    }
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "etl"}]}
     assert installed.lifecycle("team-a/orders") is Lifecycle.WAITING
     assert flink.twin.history == []
 
