@@ -10,7 +10,7 @@ STACKS := tests/e2e tests/chaos
 OUTSIDE := tests/contract $(STACKS)
 SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
 
-.PHONY: help setup lint types layers test matrix simulate bench fuzz chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
+.PHONY: help setup lint types layers test matrix simulate bench soak fuzz chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,10 @@ bench: setup  ## the tick of the fleet and its cost, latency and downtime beside
 	$(BIN)/python -m tests.bench.cold_start
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.page
+
+soak: setup  ## an hour of changes to 300 real jobs, a TaskManager killed now and then: make soak JOBS=300 SECONDS=3600
+	@$(BIN)/python -m infra.local install --flink 2.3.0
+	$(BIN)/python -m tests.bench.soak --jobs $(or $(JOBS),300) --seconds $(or $(SECONDS),3600)
 
 fuzz: setup  ## 200,000 damaged envelopes, keys and archives, and as many damaged events through the handlers
 	$(BIN)/python -m tests.fuzz

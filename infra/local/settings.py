@@ -32,6 +32,8 @@ class LocalSettings:
     """Release of Flink. `FLINK_VERSION`; 2.3.0 and 1.20.5 are tested."""
     flink_slots: int = 8
     """Task slots of the one TaskManager. `FLINK_SLOTS`; enough for the demo and the tests' jobs at once."""
+    flink_heap_mb: int = 768
+    """Java heap of the JobManager, and of the TaskManager. `FLINK_HEAP_MB`; hundreds of jobs want 1500 and more."""
     flink_heartbeat_timeout_seconds: int | None = None
     """Flink's `heartbeat.timeout`. `FLINK_HEARTBEAT_TIMEOUT`; unset leaves Flink's default of 50 s."""
     flink_state: str = "auto"
@@ -56,6 +58,7 @@ class LocalSettings:
             flink_rest_port=_number("FLINK_REST_PORT", environ, cls.flink_rest_port),
             flink_version=environ.get("FLINK_VERSION", "") or cls.flink_version,
             flink_slots=_number("FLINK_SLOTS", environ, cls.flink_slots),
+            flink_heap_mb=_number("FLINK_HEAP_MB", environ, cls.flink_heap_mb),
             flink_heartbeat_timeout_seconds=_number("FLINK_HEARTBEAT_TIMEOUT", environ, 0) if timeout else None,
             flink_state=state,
         )

@@ -327,6 +327,8 @@ class LocalStack:
             directory=self._flink_directory,
             rest_port=settings.flink_rest_port,
             slots=settings.flink_slots,
+            jobmanager_heap_mb=settings.flink_heap_mb,
+            taskmanager_heap_mb=settings.flink_heap_mb,
             heartbeat_timeout_seconds=settings.flink_heartbeat_timeout_seconds,
             savepoint_root=roots.savepoints,
             checkpoint_root=roots.checkpoints,

@@ -27,6 +27,7 @@ def test_every_variable_is_read() -> None:
             "FLINK_REST_PORT": "8082",
             "FLINK_VERSION": "1.20.5",
             "FLINK_SLOTS": "3",
+            "FLINK_HEAP_MB": "1500",
             "FLINK_HEARTBEAT_TIMEOUT": "10",
             "FLINK_STATE": "file",
         }
@@ -39,6 +40,7 @@ def test_every_variable_is_read() -> None:
         flink_rest_port=8082,
         flink_version="1.20.5",
         flink_slots=3,
+        flink_heap_mb=1500,
         flink_heartbeat_timeout_seconds=10,
         flink_state="file",
     )
