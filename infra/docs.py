@@ -201,7 +201,7 @@ def main() -> None:
 def _configuration(fields: Mapping[str, Any]) -> Mapping[str, str]:
     spec = JobSpec.model_validate({"job_id": "job", "job_type": "stream", "artifact_path": "artifacts/job.jar", **fields})
     cluster = Cluster(name="default", url="http://flink:8081", savepoint_root="s3://b/s", checkpoint_root="s3://b/c")
-    return flink_configuration(spec, cluster, revision=1, attempt=1)
+    return flink_configuration(spec, cluster, revision=1, attempt=1, stamp="")
 
 
 def _configuration_table() -> str:
@@ -220,8 +220,9 @@ def _configuration_table() -> str:
             "",
             f"Always set: {always}.",
             "Checkpoints are retained on cancellation: what a cancelled or lost job wrote last is its only state.",
-            "The global job parameters also carry `flinkctl.job-id`, `flinkctl.revision` and `flinkctl.attempt`,",
-            "and `flinkctl.correlation-id`, by which the controller's log names the change that led to this start.",
+            "The global job parameters also carry `flinkctl.job-id`, `flinkctl.revision`, `flinkctl.attempt`,",
+            "`flinkctl.correlation-id`, by which the controller's log names the change that led to this start,",
+            "and `flinkctl.stamp`, by which a restored backup knows what runs.",
             "They are no process environment and no logger setting.",
             "",
         ]

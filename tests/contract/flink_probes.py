@@ -4,6 +4,7 @@ The protocol stands on these answers, and the simulator is worth as much as the 
 are those of the measurements that came first; N are later ones.
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -916,6 +917,28 @@ def without_taskmanagers_a_job_is_running_by_name_and_comes_back_from_its_checkp
     restored = _checkpoints(probe, job).restored_from
     assert restored is not None
     assert restored.startswith(f"{probe.world.checkpoint_root}/{job}/chk-")
+
+
+@probe("N23")
+def what_a_job_was_given_is_read_back_and_outlives_it(probe: Probe) -> None:
+    given = {"plain": "1.5", "URL": "s3://bucket:80/x", "odd": 'it\'s, so: "quoted" {é}\n', "flinkctl.stamp": "eyJhIjoxfQ"}
+    configuration = {**RETAINING, "pipeline.global-job-parameters": json.dumps(given)}
+    refused, simple = (
+        probe.new_id(),
+        probe.start(configuration={**RETAINING, "pipeline.global-job-parameters": "a:b,c:'d e'"}),
+    )
+
+    running = probe.start(configuration=configuration)
+    probe.submit("counter", refused, configuration=configuration, restore_from=MISSING)
+
+    assert probe.flink.parameters(running) == given
+    assert probe.flink.parameters(simple) == {"a": "b", "c": "d e"}
+    probe.flink.cancel(running)
+    probe.wait_for_state(running, FlinkState.CANCELED)
+    assert probe.flink.parameters(running) == given
+    # It never came so far, and shows none of its own: nothing tells it from a burn.
+    assert probe.flink.parameters(refused) == {}
+    assert probe.flink.parameters(probe.new_id()) is None
 
 
 @probe("TaskManagers")

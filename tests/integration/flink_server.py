@@ -114,6 +114,9 @@ class FlinkServer:
                 return _answered(twin.cancel(job_id), 202, {})
             case "GET", ["checkpoints", *what]:
                 return _checkpoints(twin, job_id, is_config=what == ["config"])
+            case "GET", ["config"]:
+                given = twin.parameters(job_id)
+                return 200, {"jid": job_id, **({} if given is None else {"execution-config": {"user-config": given}})}
             case "GET", ["exceptions"]:
                 return 200, {"exceptionHistory": {"entries": []}, "root-exception": twin.root_cause(job_id)}
             case "GET", []:

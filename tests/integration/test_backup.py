@@ -85,7 +85,24 @@ def test_a_restored_installation_goes_on_with_the_jobs_that_run(
     assert flink.twin.history[1].restored_from is not None
 
 
-def test_a_job_that_went_on_after_the_backup_is_adopted_as_it_runs(
+def until(installed: Installation, *, attempt: int, revision: int) -> None:
+    """Deliver follow-ups until an attempt of a revision is proven."""
+    for _ in range(20):
+        deliver("reconcile_job/follow_up.json")
+        if installed.lifecycle() is Lifecycle.STABLE and attempt_after(installed)[:2] == (attempt, revision):
+            return
+    raise AssertionError(installed.status())
+
+
+def attempt_after(installed: Installation) -> tuple[int, int, str]:
+    """Give number, revision and id of the attempt on record."""
+    found = installed.status()
+    assert found is not None
+    assert found.attempt is not None
+    return found.attempt.number, found.attempt.revision, found.attempt.flink_job_id
+
+
+def test_a_job_that_was_upgraded_after_the_backup_is_adopted_as_the_revision_that_it_says(
     installed: Installation, flink: FlinkServer, tmp_path: Path
 ) -> None:
     running(installed)
@@ -96,13 +113,107 @@ def test_a_job_that_went_on_after_the_backup_is_adopted_as_it_runs(
 
     status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
 
-    assert (status, "attempt 2 runs on Flink and is adopted" in said) == (0, True)
+    assert (status, "attempt 2 runs on Flink and is adopted as revision 2" in said) == (0, True)
+    restored = installed.status()
+    assert restored is not None
+    assert (attempt_after(installed), restored.revision_counter) == ((2, 2, live), 2)
+    deliver("reconcile_job/insert.json")
+    # The team writes what runs again before anything may be done: nothing is restarted.
+    installed.put_spec(spec_item(args=["--newer"]))
+    deliver("reconcile_job/modify.json")
     flinkctl("unpause", "--all")
     settle(installed, Lifecycle.STABLE)
+    assert attempt_after(installed) == (2, 4, live)
+    assert "RevisionAdopted" in installed.events()
+    assert [revision.number for revision in installed.statuses.revisions("etl")] == [1, 3, 4]
+    assert len(flink.twin.history) == 2
+
+
+def test_a_spec_of_the_backup_comes_back_as_a_newer_revision_with_the_state_of_what_ran(
+    installed: Installation, flink: FlinkServer, tmp_path: Path
+) -> None:
+    running(installed)
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+    upgrade(installed)
+    lose_everything(installed)
+    flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+    flinkctl("unpause", "--all")
+
+    until(installed, attempt=3, revision=3)
+
     found = installed.status()
     assert found is not None
-    assert found.attempt is not None
-    assert (found.attempt.flink_job_id, found.attempt_counter) == (live, 2)
+    assert found.revision_counter == 3
+    assert found.stable is not None
+    assert found.stable.number == 3
+    first, second, third = flink.twin.history
+    assert (first.args, second.args, third.args) == ((), ("--newer",), ())
+    assert third.progress > second.progress > first.progress
+
+
+def test_what_ended_after_the_backup_is_followed_by_its_own_state(
+    installed: Installation, flink: FlinkServer, tmp_path: Path
+) -> None:
+    running(installed)
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+    upgrade(installed)
+    live = flink.twin.history[-1].flink_job_id
+    flink.twin.cancel(live)
+    lose_everything(installed)
+
+    said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))[1]
+
+    assert "attempt 2 ended on Flink and is adopted as revision 2" in said
+    flinkctl("unpause", "--all")
+    until(installed, attempt=3, revision=3)
+    assert flink.twin.history[2].progress >= flink.twin.history[1].progress > 0
+
+
+def test_a_jar_from_before_the_backup_does_not_replace_a_newer_one_that_runs(
+    installed: Installation, flink: FlinkServer, tmp_path: Path
+) -> None:
+    running(installed)
+    flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
+    installed.upload_signed("v2")
+    deliver("admit_artifact/signed.json")
+    until(installed, attempt=2, revision=2)
+    live = flink.twin.history[1].flink_job_id
+    lose_everything(installed)
+    flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+    flinkctl("unpause", "--all")
+
+    deliver("reconcile_job/insert.json")
+
+    waiting = installed.status()
+    assert waiting is not None
+    assert waiting.waiting is not None
+    assert waiting.waiting[0] == "ArtifactBehind"
+    assert attempt_after(installed) == (2, 2, live)
+
+    deliver("admit_artifact/signed.json")
+    until(installed, attempt=2, revision=3)
+
+    assert attempt_after(installed)[2] == live
+    assert len(flink.twin.history) == 2
+
+
+def test_a_job_that_says_nothing_of_itself_is_adopted_as_the_revision_of_the_backup(
+    installed: Installation, flink: FlinkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running(installed)
+    assert flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))[0] == 0
+    upgrade(installed)
+    live = flink.twin.history[-1].flink_job_id
+    lose_everything(installed)
+    # As earlier versions submitted, or with parameters that the job's code has set in place of ours.
+    monkeypatch.setattr(flink.twin, "parameters", lambda _: {"its": "own"})
+
+    status, said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))
+
+    assert (status, "does not say which revision it is, and is adopted as 1" in said) == (0, True)
+    flinkctl("unpause", "--all")
+    settle(installed, Lifecycle.STABLE)
+    assert attempt_after(installed) == (2, 1, live)
     assert len(flink.twin.history) == 2
 
 

@@ -72,6 +72,9 @@ class ProbeTwin:
     def jobs(self) -> list[JobSeen]:
         return []
 
+    def parameters(self, flink_job_id: str) -> None:
+        del flink_job_id
+
 
 @dataclass
 class UploadTwin:

@@ -7,37 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_controller.domain.configuration import flink_configuration
+from flink_controller.testing import flink_behaviour
 from tests.unit.domain.builders import CLUSTER, JOB, valid_spec
 
 PARAMETERS = "pipeline.global-job-parameters"
 
 
 def configured(**changes: Any) -> dict[str, str]:
-    return dict(flink_configuration(valid_spec(**changes).spec, CLUSTER, revision=3, attempt=7))
-
-
-def read_map(text: str) -> dict[str, str]:
-    """Read a map as Flink does: entries by comma, key and value by colon, quoted parts with doubled quotes."""
-    parts, part, quoted = [""], 0, False
-    separators = ""
-    position = 0
-    while position < len(text):
-        char = text[position]
-        if char == "'" and quoted and text[position + 1 : position + 2] == "'":
-            parts[part] += "'"
-            position += 1
-        elif char == "'":
-            quoted = not quoted
-        elif char in ",:" and not quoted:
-            separators += char
-            parts.append("")
-            part += 1
-        else:
-            parts[part] += char
-        position += 1
-    assert not quoted
-    assert separators == ":" + ",:" * (len(parts) // 2 - 1)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return dict(flink_configuration(valid_spec(**changes).spec, CLUSTER, revision=3, attempt=7, stamp="e30"))
 
 
 def test_the_least_spec_asks_for_names_places_and_retention() -> None:
@@ -46,7 +23,7 @@ def test_the_least_spec_asks_for_names_places_and_retention() -> None:
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.dir": "s3://state/checkpoints",
         "execution.checkpointing.interval": "60000 ms",
-        PARAMETERS: "flinkctl.job-id:etl,flinkctl.revision:3,flinkctl.attempt:7",
+        PARAMETERS: "flinkctl.job-id:etl,flinkctl.revision:3,flinkctl.attempt:7,flinkctl.stamp:e30",
     }
 
 
@@ -90,21 +67,22 @@ def test_a_restart_strategy_comes_with_its_own_keys(strategy: str, expected: dic
 def test_parameters_and_log_level_travel_as_global_job_parameters() -> None:
     found = configured(env_vars={"TOPIC": "a,b:c"}, monitoring__log_level="DEBUG")
 
-    assert read_map(found[PARAMETERS]) == {
+    assert flink_behaviour.parameters(found) == {
         "TOPIC": "a,b:c",
         "log_level": "DEBUG",
         "flinkctl.job-id": JOB,
         "flinkctl.revision": "3",
         "flinkctl.attempt": "7",
+        "flinkctl.stamp": "e30",
     }
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True), st.text(max_size=40), max_size=5))
 def test_any_parameter_arrives_as_it_was_written(parameters: dict[str, str]) -> None:
-    names = {"flinkctl.job-id", "flinkctl.revision", "flinkctl.attempt", "flinkctl.correlation-id"}
+    names = {"flinkctl.job-id", "flinkctl.revision", "flinkctl.attempt", "flinkctl.stamp", "flinkctl.correlation-id"}
     written = {key: value for key, value in parameters.items() if key not in names}
 
-    found = read_map(configured(env_vars=written)[PARAMETERS])
+    found = flink_behaviour.parameters(configured(env_vars=written))
 
     assert {key: value for key, value in found.items() if key not in names} == written

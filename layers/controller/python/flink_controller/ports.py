@@ -411,6 +411,12 @@ class FlinkGateway(Protocol):
     def jobs(self) -> list[JobSeen]:
         """List every job the cluster knows."""
 
+    def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
+        """Read a job's global parameters: as they were given, unless its own code has set others.
+
+        Those of a job that Flink could not initialise are empty; None: the job is not known.
+        """
+
     def free_slots(self) -> int:
         """Count the task slots that nothing uses."""
 

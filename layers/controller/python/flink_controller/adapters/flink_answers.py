@@ -305,6 +305,14 @@ class _BackPressure(_Answer):
     subtasks: list[_Subtask] | None = None
 
 
+class _ExecutionConfig(_Answer):
+    user_config: dict[str, str] = Field(alias="user-config")
+
+
+class _JobConfig(_Answer):
+    execution_config: _ExecutionConfig | None = Field(default=None, alias="execution-config")
+
+
 class ApplicationState(StrEnum):
     """Flink's states of an application."""
 
@@ -356,6 +364,12 @@ def jobs(body: bytes) -> list[JobSeen]:
         )
         for job in _read(_Overview, body).jobs
     ]
+
+
+def parameters(body: bytes) -> dict[str, str]:
+    """Read a job's global parameters out of `/jobs/:id/config`; a job that never came so far may show no configuration."""
+    config = _read(_JobConfig, body).execution_config
+    return {} if config is None else config.user_config
 
 
 def jars(body: bytes) -> list[JarSeen]:

@@ -113,6 +113,17 @@ class FlinkRest:
         """List all jobs. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""
         return self._get("/jobs/overview", answers.jobs)
 
+    def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
+        """Read a job's global parameters. One call."""
+
+        def read() -> Mapping[str, str] | None:
+            reply = self._call("GET", f"/jobs/{_flink_id(flink_job_id)}/config")
+            if reply.status == HTTPStatus.NOT_FOUND and answers.says_unknown_job(self._errors(reply)):
+                return None
+            return self._parse(reply, answers.parameters)
+
+        return self._reads(read)
+
     def jars(self) -> list[JarSeen]:
         """List uploaded jars. One call."""
         return self._get("/jars", answers.jars)

@@ -2,7 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +13,12 @@ import typer
 from flink_controller.cli.context import Backups, Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import say, tell
-from flink_controller.domain.backup import Part, read, reconciled, written
+from flink_controller.domain.backup import Numbered, Part, attempts_listed, read, reconciled, written
+from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import RejectedError, TransientError
 from flink_controller.domain.observation import JobSeen
 from flink_controller.domain.pauses import EVERYTHING
+from flink_controller.domain.status import JobStatus
 
 app = typer.Typer(help="Keep what the controller knows, and bring it back.", no_args_is_help=True, rich_markup_mode=None)
 STEP = 500
@@ -76,6 +80,11 @@ def restore(
         )
     statuses = [(item, tables.status_in(item)) for part, item in backup.items if part is Part.STATE]
     listed = _listed(remote, [item for item, _ in statuses])
+    attempts = {
+        status.job_id: _with_parameters(remote, status, attempts_listed(status.job_id, listed, backup.controller_id))
+        for _, status in statuses
+        if status is not None
+    }
     # The pause is there before the first job is, and the specs come last: whatever wakes the controller half way, and
     # wherever this program dies, finds a pause, and no spec without its counter.
     tables.put(Part.STATE, tables.pause_item(reason))
@@ -84,7 +93,7 @@ def restore(
             tell("the backup was of a paused installation; what paused it is replaced by this restore's own pause")
             continue
         if status is not None:
-            found = reconciled(status, listed, backup.controller_id)
+            found = reconciled(status, attempts[status.job_id])
             if found.note:
                 tell(f"{status.job_id}: {found.note}")
             tables.put(Part.STATE, item if found.status is status else tables.with_status(item, found.status))
@@ -104,18 +113,37 @@ def _backups(remote: Remote) -> Backups:
     return remote.backups()
 
 
-def _listed(remote: Remote, items: list[Mapping[str, Any]]) -> list[JobSeen]:
+def _listed(remote: Remote, items: list[Mapping[str, Any]]) -> list[tuple[Cluster, JobSeen]]:
     """Ask every cluster of the backup for its jobs."""
-    found: list[JobSeen] = []
+    found: list[tuple[Cluster, JobSeen]] = []
     for cluster in _backups(remote).clusters_in(items):
-        try:
-            found += remote.probe(cluster).jobs()
-        except TransientError as error:
-            raise FailureError(
-                f"cluster {cluster.name} does not answer ({error}): without its list of jobs a counter might be too low;"
-                " restore from where Flink can be reached"
-            ) from error
+        with _answering(cluster):
+            found += [(cluster, job) for job in remote.probe(cluster).jobs()]
     return found
+
+
+def _with_parameters(remote: Remote, status: JobStatus, attempts: tuple[Numbered, ...]) -> tuple[Numbered, ...]:
+    """Ask the attempts that the backup does not know what they are."""
+    found = []
+    for one in attempts:
+        if one.number > status.attempt_counter:
+            with _answering(one.cluster):
+                parameters = remote.probe(one.cluster).parameters(one.job.flink_job_id)
+            found.append(replace(one, parameters=parameters))
+        else:
+            found.append(one)
+    return tuple(found)
+
+
+@contextmanager
+def _answering(cluster: Cluster) -> Iterator[None]:
+    try:
+        yield
+    except TransientError as error:
+        raise FailureError(
+            f"cluster {cluster.name} does not answer ({error}): without its list of jobs a counter might be too low;"
+            " restore from where Flink can be reached"
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

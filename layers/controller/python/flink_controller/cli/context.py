@@ -43,7 +43,7 @@ SIGNING_KEY = "FLINKCTL_SIGNING_KEY"
 
 
 class FlinkProbe(Protocol):
-    """What can be asked of a cluster without touching a job. Both raise `FlinkUnreachableError`."""
+    """What can be asked of a cluster without touching a job. All raise `FlinkUnreachableError`."""
 
     def config(self) -> ClusterConfig:
         """Read the JobManager's configuration."""
@@ -53,6 +53,9 @@ class FlinkProbe(Protocol):
 
     def jobs(self) -> list[JobSeen]:
         """List every job."""
+
+    def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
+        """Read what a job was given as global parameters; None: it is not known."""
 
 
 class Backups(Protocol):

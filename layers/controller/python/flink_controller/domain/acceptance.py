@@ -6,7 +6,7 @@ from flink_controller.domain import restoring
 from flink_controller.domain.alerts import Switch
 from flink_controller.domain.artifact import Artifact, ArtifactHead, ArtifactVersion, Verdict
 from flink_controller.domain.names import correlation_id, correlation_id_of_upload
-from flink_controller.domain.plan import Draft, bounded, living
+from flink_controller.domain.plan import Draft, bounded, is_ahead, living
 from flink_controller.domain.spec import AbandonedSpec, InvalidSpec, JobSpec, NoSpec, ValidSpec
 from flink_controller.domain.status import DesiredState, Failures, RevisionRef
 
@@ -159,8 +159,8 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
     if found is None:
         return
     artifact = found.model_copy(update={"type": spec.type})
-    desired = draft.status.desired
-    if desired is not None and desired.spec_hash == valid.revision_hash and desired.artifact == artifact:
+    desired, adopted = draft.status.desired, draft.status.running if is_ahead(draft.status) else None
+    if adopted is None and desired is not None and (desired.spec_hash, desired.artifact) == (valid.revision_hash, artifact):
         return
     ref = RevisionRef(
         number=draft.status.revision_counter + 1,
@@ -181,6 +181,9 @@ def _accept(draft: Draft, valid: ValidSpec) -> None:
         failures=Failures(),
     )
     draft.record_revision(valid, ref)
+    if adopted is not None:
+        told = f"revision {adopted.number}, made after the backup, runs; the spec on record becomes revision {ref.number}"
+        draft.event("RevisionAdopted", told, warning=True)
     draft.event("SpecAccepted", f"{artifact.key} sha256:{artifact.sha256[:12]}", of=ref)
 
 
@@ -197,6 +200,8 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
     if head is None or found is None:
         _say_missing(draft, head, f"{spec.artifact_path} was not uploaded yet")
         return None
+    if is_ahead(draft.status):
+        return _not_older(draft, head, found)
     desired = draft.status.desired
     if desired is None or desired.artifact.key != found.key or desired.artifact.sha256 == found.sha256:
         return found
@@ -210,6 +215,26 @@ def _resolve(draft: Draft, spec: JobSpec) -> Artifact | None:
     draft.look(over_at)
     # A change of the spec alone need not wait for the upload.
     return desired.artifact
+
+
+def _not_older(draft: Draft, head: ArtifactHead, found: Artifact) -> Artifact | None:
+    """Hold what is on record against what runs ahead of it: bytes from before the running ones replace them by a pin only.
+
+    Uploads of the time between are judged again by the sweep of artifacts, so that the record soon is as new as the bucket.
+    """
+    running, attempt = draft.status.running, draft.status.attempt
+    assert running is not None
+    if running.artifact.key != found.key or running.artifact.sha256 == found.sha256:
+        return found
+    if attempt is None or head.latest.decided_at > attempt.created_at:
+        return found
+    message = (
+        f"revision {running.number} runs sha256:{running.artifact.sha256[:12]}… of {found.key}, and the newest version on record"
+        " is older: uploads after the backup are judged again within half an hour. To go back to that version pin"
+        f" artifact_signature: sha256:{found.sha256}"
+    )
+    draft.wait("ArtifactBehind", message, draft.now + MISSING_LOOK)
+    return None
 
 
 def _say_missing(draft: Draft, head: ArtifactHead | None, otherwise: str) -> None:

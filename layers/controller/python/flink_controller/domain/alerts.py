@@ -183,6 +183,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "SavepointFailed": Meaning(opens=Alert.SAVEPOINT_FAILED),
     "SavepointKept": _NOTHING,
     "SecondLaneEnded": _NOTHING,
+    "RevisionAdopted": _NOTHING,
     "SpecAccepted": _NOTHING,
     # Whoever wrote the spec is at the keyboard, and what runs goes on.
     "SpecRejected": _NOTHING,

@@ -403,7 +403,7 @@ def _scheduled_before(config: BatchConfig, pending: PendingRun) -> datetime | No
 def _submit(draft: Draft, run: ActiveRun, cluster: Cluster, staged: StagedJar) -> Action:
     spec = draft.spec_of(run.revision)
     assert spec is not None
-    return submitting.submit_of(draft, intents.current_attempt(draft), spec, cluster, staged)
+    return submitting.submit_of(draft, intents.current_attempt(draft), run.revision, spec, cluster, staged)
 
 
 def _lane(draft: Draft, run: ActiveRun) -> Action | None:

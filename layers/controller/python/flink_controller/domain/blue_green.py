@@ -64,7 +64,7 @@ def begin(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
     draft.set(second=SecondLane(role=LaneRole.GREEN, attempt=green, revision=target), green_state=None)
     with draft.second_lane():
         draft.event("Submitted", f"{green.flink_job_id} from {green.restore_from}, beside {attempt.flink_job_id}")
-    return submitting.submit_of(draft, green, spec, cluster, staged)
+    return submitting.submit_of(draft, green, target, spec, cluster, staged)
 
 
 def _save(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:

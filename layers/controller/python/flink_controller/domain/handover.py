@@ -48,7 +48,7 @@ def resolve(draft: Draft, attempt: Attempt) -> Preparation | None:
             pass
     spec = None if draft.status.running is None else draft.spec_of(draft.status.running)
     if spec is None and draft.status.running is not None and _needs_policy(draft, attempt):
-        number = draft.status.running.number
+        number = draft.standing_for(draft.status.running).number
         if number in draft.facts.findings.revisions:
             draft.wait("RevisionMissing", f"revision {number} is not on record any more; write the spec again")
             return None

@@ -103,8 +103,10 @@ def _prove(draft: Draft) -> None:
     if refused is not None and target is not None and refused.number == target.number:
         # It healed while the way back was barred.
         draft.set(refused=None)
-    draft.set(stable=target, stable_state=None)
     assert target is not None
+    if target.is_recorded:
+        # What cannot be started again is nothing to go back to.
+        draft.set(stable=target, stable_state=None)
     is_back = refused is not None and desired is not None and refused.number == desired.number
     if is_back and before is not None and before.number == target.number:
         draft.event(

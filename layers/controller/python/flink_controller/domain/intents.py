@@ -33,6 +33,7 @@ _TRIGGERED = frozenset({OperationKind.STOP, OperationKind.SAVEPOINT})
 
 def load_revision(draft: Draft, revision: RevisionRef) -> LoadRevision | None:
     """Ask for a revision's spec; None when it is gone, which the draft then says."""
+    revision = draft.standing_for(revision)
     if revision.number in draft.facts.findings.revisions:
         draft.wait(
             "RevisionMissing",

@@ -346,10 +346,14 @@ class Draft:
 
     def spec_of(self, revision: RevisionRef) -> JobSpec | None:
         """Give a revision's spec: the item's own when it is the one accepted last, or as loaded; None: load it."""
-        spec = self._spec_of(revision)
+        spec = self._spec_of(self.standing_for(revision))
         if spec is None or self.run is None:
             return spec
         return rendered(spec, self.run, self.run_args)
+
+    def standing_for(self, revision: RevisionRef) -> RevisionRef:
+        """Give the revision whose spec is on record: where its own is lost, what runs is saved and ended by the newest."""
+        return revision if revision.is_recorded else self.status.desired or revision
 
     @property
     def run_args(self) -> tuple[str, ...]:
@@ -414,8 +418,19 @@ def revisions_in_use(status: JobStatus) -> frozenset[int]:
     return frozenset(ref.number for ref in refs if ref is not None)
 
 
+def is_ahead(status: JobStatus) -> bool:
+    """Whether a revision runs that is newer than all on record: the record came back from a backup."""
+    running, desired = status.running, status.desired
+    return running is not None and not running.is_recorded and (desired is None or desired.number < running.number)
+
+
 def target_of(status: JobStatus) -> RevisionRef | None:
-    """Tell which revision should run: the desired one, or the stable one once the desired one was refused."""
+    """Tell which revision should run: the desired one, or the stable one once the desired one was refused.
+
+    What runs ahead of the record stays until a newer revision was made of the spec: nothing goes back to an older one.
+    """
+    if is_ahead(status):
+        return status.running
     if status.desired is not None and status.refused is not None and status.refused.number == status.desired.number:
         return status.stable
     return status.desired

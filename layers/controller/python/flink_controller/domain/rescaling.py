@@ -25,7 +25,7 @@ DEADLINE: Final = timedelta(seconds=120)
 def applies(draft: Draft, attempt: Attempt, target: RevisionRef) -> bool:
     """Whether a revision differs by parallelism alone, and the cluster can change that of the running job."""
     running, cluster, spec = draft.status.running, draft.facts.observation.cluster, draft.spec_of(target)
-    if running is None or cluster is None or spec is None or not cluster.adaptive_scheduler:
+    if running is None or cluster is None or spec is None or not (cluster.adaptive_scheduler and running.is_recorded):
         return False
     # Who chose blue-green wants no gap, and a rescale has one.
     is_in_place = spec.deployment.upgrade_mode is not UpgradeMode.BLUE_GREEN

@@ -49,6 +49,8 @@ class RevisionRef(Value):
     fingerprints: Mapping[str, str]
     """Hash of the fields of each change class; comparing two revisions needs no spec."""
     artifact: Artifact
+    is_recorded: bool = True
+    """False: known only by what an attempt says of itself (`domain.stamp`), because the record was older; its spec is lost."""
 
 
 class Revision(Value):

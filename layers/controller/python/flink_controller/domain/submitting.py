@@ -33,6 +33,7 @@ from flink_controller.domain.observation import (
 from flink_controller.domain.plan import Draft, attempts_of, bounded, living, target_of, wants_running
 from flink_controller.domain.program import cluster_fault, is_planned_first, program_of, runs_by_itself
 from flink_controller.domain.spec import JobSpec, OnFailure, Rollback, UpgradeMode, ValidSpec
+from flink_controller.domain.stamp import stamp_of
 from flink_controller.domain.status import (
     Attempt,
     AttemptPhase,
@@ -117,7 +118,7 @@ def _resend(draft: Draft, revision: RevisionRef) -> Action | None:
         return None
     draft.set_attempt(submitted_at=draft.now, is_unsent=False, jar_id=staged.jar_id)
     draft.jar = staged
-    return submit_of(draft, intents.current_attempt(draft), spec, cluster, staged)
+    return submit_of(draft, intents.current_attempt(draft), revision, spec, cluster, staged)
 
 
 def _burn(draft: Draft, attempt: Attempt) -> Action | None:
@@ -293,7 +294,7 @@ def _start(draft: Draft) -> Action | None:
     if attempt.number == 1:
         draft.set(savepoint_nonce=spec.deployment.savepoint_nonce)
     draft.event("Submitted", f"{attempt.flink_job_id} from {attempt.restore_from or 'no state'}")
-    return submit_of(draft, attempt, spec, cluster, staged)
+    return submit_of(draft, attempt, target, spec, cluster, staged)
 
 
 def due_at(failures: Failures, policy: OnFailure) -> datetime | None:
@@ -353,7 +354,7 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         )
         draft.wait("StateUnknown", message, draft.now + intents.BLOCKED_LOOK)
         return False
-    if not _is_allowed(draft, spec, cluster):
+    if not _is_allowed(draft, target, spec, cluster):
         return False
     lacking = cluster_fault(spec.type, draft.facts.observation.destination or cluster)
     if lacking is not None:
@@ -403,10 +404,13 @@ def _is_fit(draft: Draft, spec: JobSpec, cluster: Cluster) -> ReadOffer | bool:
     return required is None
 
 
-def _is_allowed(draft: Draft, spec: JobSpec, cluster: Cluster) -> bool:
+def _is_allowed(draft: Draft, target: RevisionRef, spec: JobSpec, cluster: Cluster) -> bool:
     """Whether the job may be started where its spec says, from the state at hand; else the draft says why not."""
     observation, again = draft.facts.observation, draft.now + intents.BLOCKED_LOOK
-    if observation.policy_fault is not None:
+    if not target.is_recorded:
+        lost = f"what ran was revision {target.number}, whose spec is not on record; write the spec again"
+        draft.wait("RevisionMissing", lost, again)
+    elif observation.policy_fault is not None:
         draft.wait("PolicyMalformed", observation.policy_fault, again)
     elif observation.policy is not None and (fault := observation.policy.fault_of(spec.cluster)) is not None:
         draft.wait("ClusterDisallowed", fault, again)
@@ -429,7 +433,7 @@ def plan_first(draft: Draft, target: RevisionRef) -> PlanProgram | str | None:
     answer = draft.facts.findings.planned.get(staged.jar_id)
     if answer is None:
         attempt = _next_attempt(draft, target, cluster, staged, restore_from=None)
-        return PlanProgram(submit_of(draft, attempt, spec, cluster, staged))
+        return PlanProgram(submit_of(draft, attempt, target, spec, cluster, staged))
     return answer.cause if isinstance(answer, Refused) and answer.kind is RefusalKind.PROGRAM else None
 
 
@@ -442,8 +446,10 @@ def _is_end_presumed(draft: Draft) -> bool:
     return is_its and found is not None and found.is_presumed
 
 
-def submit_of(draft: Draft, attempt: Attempt, spec: JobSpec, cluster: Cluster, staged: StagedJar) -> Submit:
-    """Give the POST of an attempt."""
+def submit_of(
+    draft: Draft, attempt: Attempt, revision: RevisionRef, spec: JobSpec, cluster: Cluster, staged: StagedJar
+) -> Submit:
+    """Give the POST of an attempt of a revision."""
     program = program_of(
         spec.type,
         entry_class=spec.entry_class,
@@ -466,6 +472,7 @@ def submit_of(draft: Draft, attempt: Attempt, spec: JobSpec, cluster: Cluster, s
                 cluster,
                 revision=attempt.revision,
                 attempt=attempt.number,
+                stamp=stamp_of(attempt, revision),
                 correlation_id=draft.status.correlation_id,
             ),
             **program.configuration,

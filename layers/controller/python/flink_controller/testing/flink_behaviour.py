@@ -4,6 +4,7 @@ A test chooses a behaviour per artifact; the configuration that the controller s
 job code winning where code and configuration both speak.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ DIRECTORY: Final = "execution.checkpointing.dir"
 NAME: Final = "pipeline.name"
 RESTART_STRATEGY: Final = "restart-strategy.type"
 RESTART_ATTEMPTS: Final = "restart-strategy.fixed-delay.attempts"
+PARAMETERS: Final = "pipeline.global-job-parameters"
+_ENTRY: Final = re.compile(r"([^':,]+):(?:'([^']*)'|([^',]*))(?:,|$)")
 _DURATION: Final = re.compile(r"\s*(\d+)\s*(ms|s|sec|min|m|h)?\s*")
 _UNIT: Final = {None: 0.001, "ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
@@ -148,3 +151,11 @@ def duration(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"text does not start with a number, and is not a valid ISO-8601 duration format: {text}")
     return timedelta(seconds=int(match.group(1)) * _UNIT[match.group(2)])
+
+
+def parameters(configuration: Mapping[str, str]) -> dict[str, str]:
+    """Give a job's global parameters: JSON, or a map in Flink's own form that needs no more than plain quotes."""
+    text = configuration.get(PARAMETERS, "")
+    if text.startswith("{"):
+        return dict(json.loads(text))
+    return {key: quoted or plain for key, quoted, plain in _ENTRY.findall(text)}

@@ -515,6 +515,14 @@ class FlinkTwin:
             self._at(job, job.behaviour.rescale, lambda: self._rescale(job))
         return Accepted()
 
+    def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
+        """Read a job's global parameters."""
+        self._arrive("parameters")
+        job = self._jobs.get(flink_job_id)
+        if job is None:
+            return None
+        return flink_behaviour.parameters(job.submit.configuration) if job.has_started else {}
+
     def checkpoints(self, flink_job_id: str) -> Checkpoints | None:
         """Read checkpoint statistics and configuration; they may be as old as `statistics_age`."""
         self._arrive("checkpoints")
