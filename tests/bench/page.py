@@ -10,11 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import cold_start, cost
+from tests.bench import cold_start, cost, soak
 from tests.bench.ground import RESULTS
 
 PAGE: Final = RESULTS.parent / "performance.md"
-TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {"cold-start": cold_start.tables, "cost": cost.tables}
+TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "cold-start": cold_start.tables,
+    "cost": cost.tables,
+    "soak": soak.tables,
+}
 """What writes the tables of each file of numbers."""
 _BLOCK: Final = re.compile(r"(<!-- made from performance/([a-z-]+)\.json -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 

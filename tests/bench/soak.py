@@ -144,7 +144,7 @@ class Fleet:
         for function, values in self.counts.memory_mib.items():
             sizes = [_resident_mib(pid) for pid in self.team.stack.aws.worker_pids(function)]
             if sizes:
-                values.append(max(sizes))
+                values.append(round(max(sizes), 1))
 
 
 def _difference(wanted: dict[str, Any] | None, status: JobStatus | None, live: list[str]) -> str | None:
@@ -256,6 +256,23 @@ def waiting_messages(team: Team) -> dict[str, int]:
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
         found[name.lower()] = int(attributes["ApproximateNumberOfMessages"])
     return found
+
+
+def tables(found: Mapping[str, Any]) -> str:
+    """Write what a soak came to as a table."""
+    growth = ", ".join(f"`{name}` {mib:+.1f}" for name, mib in found["growth_mib"].items())
+    changes = ", ".join(f"{count} {kind}" for kind, count in sorted(found["changes"].items()))
+    rows = {
+        "jobs, written at once and all stable after": f"{found['jobs']}, {found['deployed_s']} s",
+        "changed for": f"{found['seconds']:.0f} s, one change every {found['change_every_s']:.0f} s",
+        "changes": f"{sum(found['changes'].values())}: {changes}",
+        "TaskManagers killed": found["taskmanagers_killed"],
+        "after the last change, all as asked for after": f"{found['settled_s']} s",
+        "looks at Flink that saw too many copies of a job": f"{len(found['copies'])} of {found['looks_at_flink']}",
+        "growth of the functions' memory, second quarter to last, MiB": growth,
+        "faults": len(found["faults"]),
+    }
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def main(
