@@ -181,6 +181,8 @@ def _adopted(status: JobStatus, raised: JobStatus, one: Numbered, stamp: Stamp) 
         application_id=application_id(one.job.flink_job_id) if by_itself else None,
         incarnation="",
         phase=AttemptPhase.LIVE,
+        # Should Flink forget it before the first look: where nothing is found then, nothing older takes its place.
+        keeps_checkpoints_at_root=True,
         created_at=stamp.created_at,
         submitted_at=stamp.created_at,
         # What has ended was seen to run: its parameters are there.

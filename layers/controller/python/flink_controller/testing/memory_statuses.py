@@ -234,11 +234,19 @@ class MemoryStatuses:
         """Copy everything, for a later `restore`."""
         return copy.deepcopy(self._tables)
 
-    def restore(self, backup: object) -> None:
-        """Go back to a copy, as a restored table does."""
+    def restore(self, backup: object, *statuses: JobStatus) -> None:
+        """Go back to a copy, as a restored table does; with statuses in place of the copy's, which then hold no lease."""
         if not isinstance(backup, _Tables):
             raise TypeError("not a backup of this twin")
         self._tables = copy.deepcopy(backup)
+        for status in statuses:
+            record = _freed(self._tables.records[status.job_id])
+            self._tables.records[status.job_id] = replace(
+                record,
+                document=status.model_dump_json(exclude_defaults=True),
+                summary=summarise(status).model_dump_json(),
+                version=record.version + 1,
+            )
 
     def _demand_room(self, job_id: str, commit: Commit) -> None:
         taken = self._tables.runs.get(job_id, {})

@@ -42,6 +42,8 @@ class _Job:
     tag: str
     revisions: dict[str, list[int]] = field(default_factory=dict)
     """By Flink job id: the revisions that an attempt was recorded under, the last one last."""
+    contents: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """By a revision's number: its spec's hash and its artifact's version."""
     proven: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     completed: set[str] = field(default_factory=set)
@@ -175,6 +177,7 @@ class Promises:
         if status.refused is not None:
             job.refused.add(status.refused.number)
         job.needed = frozenset(_needed_by(status))
+        _learn_contents(job, status)
 
     def _learn_runs(self, job: _Job, status: JobStatus) -> None:
         """Learn which instant an attempt is for. S8: only a run whose own time is over expires."""
@@ -428,6 +431,14 @@ class Promises:
 def _are_lanes(job: _Job, copies: list[str]) -> bool:
     """Whether copies are the two lanes of one job, named together by a recorded intent."""
     return len(copies) == len(set(copies)) and any(set(copies) <= lanes for lanes in job.lanes)
+
+
+def _learn_contents(job: _Job, status: JobStatus) -> None:
+    """S5: a revision's number stands for one content, whatever was restored."""
+    for ref in filter(None, (status.desired, status.running)):
+        content = (ref.spec_hash, ref.artifact.version_id)
+        if job.contents.setdefault(ref.number, content) != content:
+            raise ViolationError(f"S5: number {ref.number} is given to another revision: {content}")
 
 
 def _are_apart(job: _Job, copies: list[str]) -> bool:

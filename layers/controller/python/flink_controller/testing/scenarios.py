@@ -7,11 +7,12 @@ must reach the end of the story, and keep every promise on the way.
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 from flink_controller.domain.actions import Submit
+from flink_controller.domain.backup import attempts_listed, reconciled
 from flink_controller.domain.circuit import FAILURES_TO_OPEN, Circuit
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.plan import Policy
@@ -675,6 +676,78 @@ def record_older_than_the_cluster(world: World) -> Iterator[tuple[str, Settled]]
     )
 
 
+def restored_from_before_an_upgrade(world: World) -> Iterator[tuple[str, Settled]]:
+    """Tables come back from before an upgrade: what runs is adopted, and the spec of then follows with its state."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    backup = world.statuses.backup()
+    world.put(spec_item(args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    _restore(world, backup)
+    world.put(spec_item())
+    yield "as it was", lambda w: _is_back(w, digest, revision=3)
+
+
+def restored_and_applied_again(world: World) -> Iterator[tuple[str, Settled]]:
+    """The newer spec is applied again to tables from before it: what runs is recognised, and not restarted."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    backup = world.statuses.backup()
+    world.put(spec_item(args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    starts = len(world.flink.history)
+    _restore(world, backup)
+    world.put(spec_item(args=["--two"]))
+    yield (
+        "recognised",
+        lambda w: _is_back(w, digest, revision=3) and (w.is_disturbed or len(w.flink.history) == starts),
+    )
+
+
+def restored_after_an_end(world: World) -> Iterator[tuple[str, Settled]]:
+    """What was upgraded after the backup and has ended since is followed by its own state, by nothing older."""
+    digest = world.upload("v1")
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    backup = world.statuses.backup()
+    world.put(spec_item(args=["--two"]))
+    yield "upgraded", lambda w: stable_on(digest)(w) and _is_up_to_date(w)
+    world.put(spec_item(args=["--two"], state="suspended"))
+    yield "suspended", is_in(Lifecycle.SUSPENDED)
+    _restore(world, backup)
+    world.put(spec_item())
+    yield "as it was", lambda w: _is_back(w, digest, revision=3)
+
+
+def _is_back(world: World, digest: str, *, revision: int) -> bool:
+    """Whether a restored job runs as a revision that nothing had before.
+
+    Lost with its JobManager, or forgotten by it, an attempt that was never recorded can be found by nobody, and its
+    savepoint neither; what came before it left no trace. Nothing older takes its place.
+    """
+    if _waits_for(world, "StateUnknown") or world.lifecycle is Lifecycle.COMPLETED:
+        return not world.running_jars and (world.is_disturbed or not world.flink.jobs())
+    status = world.status
+    is_newer = status is not None and status.running is not None and status.running.number >= revision
+    return stable_on(digest)(world) and _is_up_to_date(world) and (is_newer or world.is_disturbed)
+
+
+def _restore(world: World, backup: object) -> None:
+    """Do at once what `flinkctl backup restore` does while everything is paused."""
+    world.statuses.restore(backup)
+    status = world.status
+    assert status is not None
+    listed = [(cluster, job) for cluster in world.registry.clusters() for job in world.twins[cluster.name].jobs()]
+    attempts = [
+        replace(one, parameters=world.twins[one.cluster.name].parameters(one.job.flink_job_id))
+        for one in attempts_listed(JOB, listed, CONTROLLER)
+    ]
+    world.statuses.restore(backup, reconciled(status, attempts).status)
+    world.promises.forget_record(JOB)
+
+
 def moved_to_another_cluster(world: World) -> Iterator[tuple[str, Settled]]:
     """Stopped on one cluster, and started from its savepoint on the other."""
     world.add_cluster("other")
@@ -1131,6 +1204,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     object_overwritten_while_away,
     suspended_with_a_leftover,
     record_older_than_the_cluster,
+    restored_from_before_an_upgrade,
+    restored_and_applied_again,
+    restored_after_an_end,
     moved_to_another_cluster,
     cluster_disallowed,
     disallowed_while_it_moves,
