@@ -55,15 +55,9 @@ matrix: setup  ## everything that touches Flink, on 2.3 and on 1.20
 simulate: setup  ## every fault at every point of every story, pairs, random worlds, mutants: make simulate SECONDS=600
 	$(BIN)/python -m tests.simulation.simulate --seconds $(or $(SECONDS),600)
 
-bench: setup  ## the tick of the fleet and its cost, latency and downtime beside raw REST calls and the flink command
-	$(BIN)/python -m tests.bench.verification
-	$(BIN)/python -m tests.bench.schedule
-	$(BIN)/python -m tests.bench.fleet
-	$(BIN)/python -m tests.bench.operations
-	$(BIN)/python -m tests.bench.cost
-	$(BIN)/python -m tests.bench.cold_start
-	$(BIN)/python -m tests.bench.latency
-	$(BIN)/python -m tests.bench.page
+bench: setup  ## everything that is measured, unattended, under 30 minutes: make bench ONLY=latency,page or SKIP=fleet
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement .ci/bench.txt
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(SKIP),--skip $(SKIP))
 
 soak: setup  ## an hour of changes to 300 real jobs, a TaskManager killed now and then: make soak JOBS=300 SECONDS=3600
 	@$(BIN)/python -m infra.local install --flink 2.3.0
@@ -80,6 +74,7 @@ infra: setup  ## synthesize the templates of dev and prod
 
 lock: setup  ## lock the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra cli --group dev --output-file .ci/requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench --constraints .ci/requirements.txt --output-file .ci/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
 
 local: setup  ## start AWS and Flink on this machine and deploy the controller there

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from flink_controller.telemetry import Deployment, Metric
 from infra import docs
 from infra.config import DeploymentConfig, FunctionOverride, NetworkConfig, Team
 from infra.functions import FUNCTIONS
-from tests.bench import cost
+from tests.bench import budgets, cost
 from tests.bench import page as performance
 from tests.reasons import event_reasons, status_reasons
 
@@ -205,6 +205,20 @@ def test_the_tables_of_the_performance_page_are_what_was_measured() -> None:
 
     assert set(performance.TABLES) == set(performance.blocks(text))
     assert text == performance.made(text), "run python -m tests.bench.page"
+
+
+def test_the_plots_of_the_performance_page_show_what_was_measured() -> None:
+    shown = set(re.findall(r"!\[[^]]+\]\(performance/([a-z-]+)\.svg\)", page("docs/performance.md")))
+
+    assert shown == set(performance.PLOTS)
+    for name, source in performance.PLOTS.items():
+        assert performance.drawn_from(source) in page(f"docs/performance/{name}.svg"), "run make bench ONLY=plots"
+
+
+def test_the_judgements_of_the_performance_page_follow_from_what_was_measured() -> None:
+    rows = [asdict(row) for row in budgets.rows(budgets.measured())]
+
+    assert json.loads(page("docs/performance/budgets.json"))["rows"] == rows, "run python -m tests.bench.budgets"
 
 
 def test_the_bill_follows_from_the_counted_operations_and_the_prices() -> None:

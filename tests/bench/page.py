@@ -4,22 +4,33 @@ Each stands between a line that names its file and a line that ends it; what is 
 compares, so that the page says what was measured and nothing else.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import cold_start, cost, soak
+from tests.bench import budgets, cold_start, cost, latency, soak
 from tests.bench.ground import RESULTS
 
 PAGE: Final = RESULTS.parent / "performance.md"
 TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "budgets": budgets.tables,
+    "latency": latency.tables,
     "cold-start": cold_start.tables,
     "cost": cost.tables,
     "soak": soak.tables,
 }
 """What writes the tables of each file of numbers."""
+PLOTS: Final[Mapping[str, str]] = {
+    "latency": "latency",
+    "downtime": "latency",
+    "fleet": "fleet",
+    "cold-start": "cold-start",
+    "cost": "cost",
+}
+"""By the name of the plot: the file of numbers that it shows."""
 _BLOCK: Final = re.compile(r"(<!-- made from performance/([a-z-]+)\.json -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 
@@ -31,6 +42,12 @@ def made(text: str) -> str:
 def blocks(text: str) -> list[str]:
     """Give the names of the files that a page has tables from."""
     return [found[2] for found in _BLOCK.finditer(text)]
+
+
+def drawn_from(source: str) -> str:
+    """Give what a plot says of the numbers that it was drawn from."""
+    digest = hashlib.sha256((RESULTS / f"{source}.json").read_bytes()).hexdigest()
+    return f"drawn from {source}.json, sha256 {digest}"
 
 
 def _table(name: str) -> str:
