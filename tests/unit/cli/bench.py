@@ -21,7 +21,7 @@ from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
-from flink_controller.domain.observation import ClusterConfig, JobSeen
+from flink_controller.domain.observation import ClusterConfig, JobSeen, TaskManagerSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
 from flink_controller.ports import BurnJar, Commit, ObjectVersion, Ports
@@ -59,15 +59,26 @@ class ProbeTwin:
 
     settings: dict[str, str]
     overview_: ClusterOverview
+    task_managers_: tuple[TaskManagerSeen, ...] = (TaskManagerSeen(8, 8),)
     unreachable: bool = False
+    calls: int = 0
 
-    def config(self) -> ClusterConfig:
+    def _arrive(self) -> None:
+        self.calls += 1
         if self.unreachable:
             raise FlinkUnreachableError("http://flink:8081 gives no answer: connection refused")
+
+    def config(self) -> ClusterConfig:
+        self._arrive()
         return ClusterConfig(incarnation="flink-web-1", settings={"web.tmpdir": "flink-web-1", **self.settings})
 
     def overview(self) -> ClusterOverview:
+        self._arrive()
         return self.overview_
+
+    def task_managers(self) -> tuple[TaskManagerSeen, ...]:
+        self._arrive()
+        return self.task_managers_
 
     def jobs(self) -> list[JobSeen]:
         return []
@@ -157,6 +168,8 @@ class Bench:
         self.storage = StorageTwin()
         self.flink = FlinkTwin(self.clock, self.storage)
         self.probe = ProbeTwin({}, ClusterOverview(version="2.3.0", taskmanagers=1, slots_total=8, slots_free=8))
+        self.probes: dict[str, ProbeTwin] = {}
+        """Of clusters that answer otherwise than `probe`."""
         burn = b"burn"
         digest = hashlib.sha256(burn).hexdigest()
         self.flink.behaviours[digest] = BURN
@@ -200,7 +213,7 @@ class Bench:
             records=self.records,
             objects=self.objects,
             uploads=self.uploads,
-            probe=lambda _: self.probe,
+            probe=lambda cluster: self.probes.get(cluster.name, self.probe),
         )
 
     def work(self) -> None:

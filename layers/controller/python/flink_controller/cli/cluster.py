@@ -1,4 +1,4 @@
-"""Clusters that specs may name: `cluster add`, `list`, `check`."""
+"""Clusters that specs may name: `cluster add`, `list`, `check`, `usage`."""
 
 import re
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from flink_controller.cli import usage
 from flink_controller.cli.context import FlinkProbe, Remote, remote_of
 from flink_controller.cli.fault import FAILED, FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say
@@ -25,6 +26,7 @@ from flink_controller.domain.cluster_check import (
 )
 from flink_controller.domain.credentials import connection_fault
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.usage import capacity, check_memory
 
 MAX_CA_BYTES: Final = 2**16
 _SECRET: Final = re.compile(r"arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]{1,512}")
@@ -150,6 +152,9 @@ def check(
         raise typer.Exit(FAILED)
 
 
+usage.register(app)
+
+
 def _check_given(remote: Remote, name: str, url: str, roots: tuple[str, str], auth: Auth, secret: str | None) -> None:
     fault = name_fault(name)
     if fault is not None:
@@ -230,7 +235,8 @@ def _learned(probe: FlinkProbe, cluster: Cluster, heartbeat_timeout: float | Non
 def _checks(remote: Remote, cluster: Cluster) -> tuple[Check, ...]:
     try:
         probe = remote.probe(cluster)
-        settings, overview = probe.config().settings, probe.overview()
+        settings, overview, found = probe.config().settings, probe.overview(), capacity(probe.task_managers())
     except (FlinkUnreachableError, RejectedError) as error:
         return (Check("reachable", CheckStatus.FAILED, f"{error}; its jobs are left alone until it answers"),)
-    return check_cluster(cluster, settings, overview, is_local=remote.is_local, buckets=remote.settings.buckets_of_state)
+    checks = check_cluster(cluster, settings, overview, is_local=remote.is_local, buckets=remote.settings.buckets_of_state)
+    return (*checks, check_memory(found))

@@ -17,7 +17,7 @@ from flink_controller.domain.backup import Part
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.cluster_check import ClusterOverview
 from flink_controller.domain.dead_letter import DeadLetter, Span
-from flink_controller.domain.observation import ClusterConfig, JobSeen
+from flink_controller.domain.observation import ClusterConfig, JobSeen, TaskManagerSeen
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.status import JobStatus
 from flink_controller.ports import (
@@ -50,6 +50,9 @@ class FlinkProbe(Protocol):
 
     def overview(self) -> ClusterOverview:
         """Read version and slots."""
+
+    def task_managers(self) -> tuple[TaskManagerSeen, ...]:
+        """List the TaskManagers, with their slots and memory."""
 
     def jobs(self) -> list[JobSeen]:
         """List every job."""
