@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from flink_controller.cli.main import app
 from flink_controller.domain.errors import ControllerError
 from flink_controller.domain.lifecycle import Lifecycle
 from tests.integration.flink_server import FlinkServer
-from tests.integration.installation import BUCKET, SPEC_TABLE, STATE_TABLE, Installation, deliver, spec_item
+from tests.integration.installation import BUCKET, HANDLERS, SPEC_TABLE, STATE_TABLE, Installation, deliver, spec_item
 from tests.integration.test_functions import running, settle
+from tests.permissions import permissions, requests_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -235,6 +239,49 @@ def test_a_backup_on_disk_is_its_owners_alone(installed: Installation, tmp_path:
     flinkctl("backup", "create", "--to", str(tmp_path / "all.jsonl"))
 
     assert (tmp_path / "all.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+@contextmanager
+def acting_under(policy: Mapping[str, Any]) -> Iterator[set[tuple[str, str]]]:
+    """Refuse what a policy of docs/operations.md does not allow; give what was used of it, as action and resource."""
+    table, bucket = "arn:aws:dynamodb:REGION:ACCOUNT:table", "arn:aws:s3:::BACKUP_BUCKET"
+    labels = {SPEC_TABLE: f"{table}/SPEC_TABLE", STATE_TABLE: f"{table}/STATE_TABLE", BUCKET: bucket}
+    allowed, used = permissions(policy["Statement"], str), set()
+
+    def judge(params: Mapping[str, Any], model: Any, **_: object) -> None:
+        for request in requests_of(model.service_model.service_name, model.name, params, labels):
+            found = {(one.action, one.resource) for one in allowed if one.allows(request)}
+            assert found, f"the documented policy lacks {request.action} on {request.resource}"
+            used.update(found)
+
+    HANDLERS.events.register("provide-client-params", judge)
+    try:
+        yield used
+    finally:
+        HANDLERS.events.unregister("provide-client-params", judge)
+
+
+def test_the_documented_rights_are_those_that_a_backup_and_a_restore_use(
+    installed: Installation, flink: FlinkServer
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    to_back_up, to_restore = map(
+        json.loads, re.findall(r"```json\n(.+?)```", page.partition("## Rights to back up and to restore")[2], re.DOTALL)
+    )
+    running(installed)
+    uri, asked = f"s3://{BUCKET}/backups/all.jsonl", len(flink.requests)
+
+    with acting_under(to_back_up) as used_to_back_up:
+        assert flinkctl("backup", "create", "--to", uri)[0] == 0
+    lose_everything(installed)
+    with acting_under(to_restore) as used_to_restore:
+        assert flinkctl("backup", "restore", "--from", uri)[0] == 0
+        # Repeated, it has to see whose pause there is.
+        assert flinkctl("backup", "restore", "--from", uri)[0] == 0
+
+    for policy, used in ((to_back_up, used_to_back_up), (to_restore, used_to_restore)):
+        assert used == {(one.action, one.resource) for one in permissions(policy["Statement"], str)}
+    assert {request.partition(" ")[0] for request in flink.requests[asked:]} == {"GET"}
 
 
 def test_an_installation_with_jobs_is_not_overwritten(installed: Installation, tmp_path: Path) -> None:
