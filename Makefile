@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT := .cache/pip-audit
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
 STACKS := tests/e2e tests/chaos
 OUTSIDE := tests/contract $(STACKS)
 SMOKE := tests/contract/test_flink_real.py -k "shapes or F01 or F02 or F07 or M12"
 
-.PHONY: help setup lint types layers test matrix simulate bench soak fuzz chaos infra lock local local-down demo deploy docs burn-jar runner-jar clean
+.PHONY: help setup lint types layers test matrix simulate bench soak fuzz chaos infra audit lock local local-down demo deploy docs burn-jar runner-jar clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,10 +73,20 @@ chaos: setup  ## kill the reconciling process 200 times on the emulator and a re
 infra: setup  ## synthesize the templates of dev and prod
 	$(BIN)/python -m pytest tests/infra
 
+$(AUDIT)/.installed: .ci/audit.txt
+	@$(BIN)/uv venv --quiet --clear $(AUDIT)
+	@$(BIN)/uv pip sync --quiet --python $(AUDIT)/bin/python --require-hashes $<
+	@touch $@
+
+audit: setup $(AUDIT)/.installed  ## the locked dependencies against known vulnerabilities; 1 findings, 3 no database was reached
+	@$(BIN)/python -m infra.local install --only cdk
+	@$(BIN)/python -m infra.audit $(AUDIT)/bin/pip-audit .cache/aws-cdk-2.1148.1
+
 lock: setup  ## lock the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra cli --group dev --output-file .ci/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group bench --constraints .ci/requirements.txt --output-file .ci/bench.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --output-file .ci/audit.txt .ci/audit.in
 
 local: setup  ## start AWS and Flink on this machine and deploy the controller there
 	@$(BIN)/python -m infra.local up
