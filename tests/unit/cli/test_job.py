@@ -372,6 +372,6 @@ def test_describe_tells_what_is_under_way_and_what_went_wrong(bench: Bench) -> N
 
     out = bench.run("describe", "etl").out
 
-    for text in ("no such table", "stop for upgrade since", "next look"):
+    for text in ("no such table", "stop for upgrade since", "looks again"):
         assert text in out
     assert "attempt" not in bench.run("describe", "new").out

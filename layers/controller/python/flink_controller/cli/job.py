@@ -1,4 +1,4 @@
-"""Jobs, read only: `get`, `describe`, `wait`, `events`, `history`."""
+"""Jobs, read only: `get`, `wait`, `events`, `history`."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -25,17 +25,14 @@ from flink_controller.cli.waiting import wait_for
 from flink_controller.domain.goal import Goal
 from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.report import JobReport, history, report, report_unseen
-from flink_controller.domain.status import Event, JobStatus
+from flink_controller.domain.status import Event
 
-DESCRIBED_EVENTS = 10
-"""Events that `describe` shows; `events` shows all."""
 JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="Job id: name or namespace/name.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: flinkctl get etl -o json")(get)
-    app.command(epilog="Example: flinkctl describe etl")(describe)
     app.command(epilog="Example: flinkctl wait etl --for stable --timeout 300")(wait)
     app.command(epilog="Example: flinkctl events etl")(events)
     app.command(name="history", epilog="Example: flinkctl history etl")(show_history)
@@ -78,34 +75,7 @@ def get(
         if output is FleetFormat.NAME:
             say(found.job_id)
             return
-        emit(found.model_dump(mode="json"), output.of_one, table=lambda: _tell_report(found))
-
-
-def describe(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
-    """Show all that is known of one job.
-
-    Conditions, attempt, operation under way, newest events.
-    """
-    remote = remote_of(context)
-    found, status = find(remote, job), remote.statuses.read(job)
-    newest = remote.statuses.events(job, limit=DESCRIBED_EVENTS)
-    document = {
-        **found.model_dump(mode="json"),
-        "attempt": None if status is None or status.attempt is None else status.attempt.model_dump(mode="json"),
-        "operation": None if status is None or status.operation is None else status.operation.model_dump(mode="json"),
-        "next_look": None if status is None else status.model_dump(mode="json")["next_look"],
-        "events": [_event(event) for event in newest],
-    }
-
-    def table() -> None:
-        _tell_report(found)
-        if status is not None:
-            _tell_attempt(status)
-        _tell_conditions(found)
-        say("")
-        _tell_events(newest)
-
-    emit(document, output, table=table)
+        emit(found.model_dump(mode="json"), output.of_one, table=lambda: tell_report(found))
 
 
 def wait(
@@ -138,7 +108,7 @@ def events(
     found = remote.statuses.events(job, limit=limit)
     if not found:
         find(remote, job)
-    emit({"items": [_event(event) for event in found]}, output, table=lambda: _tell_events(found))
+    emit({"items": [event_document(event) for event in found]}, output, table=lambda: _tell_events(found))
 
 
 def show_history(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
@@ -198,64 +168,42 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _tell_report(one: JobReport) -> None:
+def tell_report(one: JobReport) -> None:
+    """Print what is known of a job, one line a fact."""
+    print_pairs(report_pairs(one))
+
+
+def report_pairs(one: JobReport) -> list[tuple[str, object]]:
+    """Give the facts of a job with their names."""
     artifact, savepoint, numbers = one.artifact, one.savepoint, one.revision
-    print_pairs(
-        [
-            ("job", one.job_id),
-            ("lifecycle", one.lifecycle),
-            ("ready", "yes" if one.ready else "no"),
-            ("reason", f"{one.reason}: {one.message}" if one.message else one.reason),
-            ("asked for", one.desired_state),
-            ("cluster", one.cluster),
-            ("flink job", f"{one.flink.job_id} {one.flink.state}" if one.flink.job_id else ""),
-            (
-                "revision",
-                f"running {_number(numbers.running)}, desired {_number(numbers.desired)}, stable {_number(numbers.stable)}",
-            ),
-            (
-                "artifact",
-                f"{artifact.key} sha256:{short(artifact.sha256)} version {artifact.version_id}" if artifact else "",
-            ),
-            ("signed by", artifact.key_id if artifact else ""),
-            ("savepoint", f"{savepoint.path} ({moment(savepoint.completed_at)})" if savepoint else ""),
-            ("updated", one.updated_at),
-        ]
-    )
+    return [
+        ("job", one.job_id),
+        ("lifecycle", one.lifecycle),
+        ("ready", "yes" if one.ready else "no"),
+        ("reason", f"{one.reason}: {one.message}" if one.message else one.reason),
+        ("asked for", one.desired_state),
+        ("cluster", one.cluster),
+        ("flink job", f"{one.flink.job_id} {one.flink.state}" if one.flink.job_id else ""),
+        (
+            "revision",
+            f"running {_number(numbers.running)}, desired {_number(numbers.desired)}, stable {_number(numbers.stable)}",
+        ),
+        (
+            "artifact",
+            f"{artifact.key} sha256:{short(artifact.sha256)} version {artifact.version_id}" if artifact else "",
+        ),
+        ("signed by", artifact.key_id if artifact else ""),
+        ("savepoint", f"{savepoint.path} ({moment(savepoint.completed_at)})" if savepoint else ""),
+        ("updated", one.updated_at),
+    ]
 
 
 def _number(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _tell_attempt(status: JobStatus) -> None:
-    attempt, operation = status.attempt, status.operation
-    if attempt is None:
-        return
-    pairs: list[tuple[str, object]] = [
-        ("attempt", f"{attempt.number} of revision {attempt.revision}, {attempt.phase}, since {moment(attempt.created_at)}"),
-        ("started from", attempt.restore_from or "no state"),
-        ("checkpoints", f"{attempt.checkpoint_root}/{attempt.flink_job_id}"),
-    ]
-    if attempt.root_cause or attempt.refusal:
-        pairs.append(("cause", attempt.root_cause or attempt.refusal))
-    if operation is not None:
-        pairs.append(("under way", f"{operation.kind} for {operation.purpose} since {moment(operation.started_at)}"))
-    if status.next_look is not None:
-        pairs.append(("next look", status.next_look))
-    print_pairs(pairs)
-
-
-def _tell_conditions(one: JobReport) -> None:
-    if one.conditions:
-        say("")
-        print_table(
-            ("CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"),
-            [(c.type, c.status, c.last_transition_time, c.reason, c.message) for c in one.conditions],
-        )
-
-
-def _event(event: Event) -> dict[str, Any]:
+def event_document(event: Event) -> dict[str, Any]:
+    """Give an event as programs are told of it."""
     return event.model_dump(mode="json", include={"time", "type", "reason", "message", "revision", "attempt", "count"})
 
 

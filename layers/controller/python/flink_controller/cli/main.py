@@ -11,6 +11,7 @@ from flink_controller.cli import (
     backup,
     batch,
     cluster,
+    describe,
     fleet,
     going_back,
     job,
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for noun in (spec, job, fleet, batch, wish, going_back, pause, redrive):
+for noun in (spec, job, describe, fleet, batch, wish, going_back, pause, redrive):
     noun.register(app)
 app.add_typer(savepoint.app, name="savepoint")
 app.add_typer(artifact.app, name="artifact")

@@ -188,6 +188,16 @@ def age(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
+def size(count: int | None) -> str:
+    """Write bytes for people: three digits and a unit."""
+    if count is None:
+        return ""
+    for exponent, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if count >= 1024**exponent:
+            return f"{count / 1024**exponent:.1f} {unit}"
+    return f"{count} bytes"
+
+
 def terminal() -> Console | None:
     """Give the terminal that a person watches; None where there is none, or one without a cursor to move."""
     console = _console()

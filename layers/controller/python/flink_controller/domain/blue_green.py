@@ -118,7 +118,7 @@ def _alive(draft: Draft, second: SecondLane) -> Action | None:
     rollback = _rollback(draft, second)
     if health.is_healthy(second.attempt, draft.now, timedelta(seconds=rollback.stabilization_seconds)):
         return _promote(draft, second)
-    if draft.now >= health.proof_deadline(draft, second.attempt, rollback):
+    if draft.now >= health.proof_deadline(draft.status, second.attempt, rollback):
         handover.refuse(draft, "NotHealthy", health.unhealthy_because(second.attempt))
         return _cancel(draft, second)
     wanted = health.missing_checkpoint(draft, second.attempt, draft.spec_of(second.revision))

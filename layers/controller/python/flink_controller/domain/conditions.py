@@ -225,7 +225,7 @@ def _is_late(draft: Draft) -> bool:
     if attempt is None or attempt.is_proven:
         return False
     rollback = view.spec.deployment.rollback if isinstance(view, ValidSpec) else Rollback()
-    return draft.now >= health.proof_deadline(draft, attempt, rollback)
+    return draft.now >= health.proof_deadline(draft.status, attempt, rollback)
 
 
 def _stalled(draft: Draft) -> None:

@@ -6,7 +6,7 @@ from flink_controller.domain import handover
 from flink_controller.domain.actions import TriggerCheckpoint
 from flink_controller.domain.plan import Draft
 from flink_controller.domain.spec import JobSpec, Rollback
-from flink_controller.domain.status import Attempt, AttemptPhase
+from flink_controller.domain.status import Attempt, AttemptPhase, JobStatus
 
 FIRST_LOOK = timedelta(milliseconds=40)
 TASKS_LOOK = timedelta(seconds=10)
@@ -32,7 +32,7 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
     if is_healthy(attempt, draft.now, stabilization):
         _prove(draft)
         return
-    deadline = proof_deadline(draft, attempt, rollback)
+    deadline = proof_deadline(draft.status, attempt, rollback)
     if draft.now >= deadline and handover.can_roll_back(draft, attempt, spec):
         handover.refuse(draft, "NotHealthy", unhealthy_because(attempt))
         return
@@ -41,7 +41,7 @@ def judge(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> None:
 
 def look_again(draft: Draft, attempt: Attempt, rollback: Rollback) -> None:
     """Say when the proof of a live attempt can next be decided."""
-    deadline = proof_deadline(draft, attempt, rollback)
+    deadline = proof_deadline(draft.status, attempt, rollback)
     stabilization = timedelta(seconds=rollback.stabilization_seconds)
     if draft.now < deadline:
         draft.look(deadline)
@@ -72,9 +72,9 @@ def missing_checkpoint(draft: Draft, attempt: Attempt, spec: JobSpec | None) -> 
     return TriggerCheckpoint(attempt.flink_job_id)
 
 
-def proof_deadline(draft: Draft, attempt: Attempt, rollback: Rollback) -> datetime:
+def proof_deadline(status: JobStatus, attempt: Attempt, rollback: Rollback) -> datetime:
     """Say when a live attempt must be healthy. A cluster that was away gives it the whole time again once it is back."""
-    since, reachable = attempt.live_at or attempt.submitted_at, draft.status.condition("ClusterReachable")
+    since, reachable = attempt.live_at or attempt.submitted_at, status.condition("ClusterReachable")
     if reachable is not None and reachable.status == "True":
         since = max(since, reachable.last_transition_time)
     return since + timedelta(seconds=rollback.deadline_seconds)

@@ -1,12 +1,15 @@
 """Where an operator can stop all effects, and which of these places concern a job."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from flink_controller.domain.names import NAME, JobName, shown
+from flink_controller.domain.status import Pause
 
 EVERYTHING: Final = "all"
 """The scope of the whole installation."""
+_TOLD: Final = "paused by "
 
 
 def cluster_scope(name: str) -> str:
@@ -54,3 +57,17 @@ def scope_fault(scope: str) -> str | None:
     if kind in {"cluster", "namespace"} and NAME.fullmatch(name):
         return None
     return f"{shown(name)} is no name of a {kind}: write 1 to 63 lower-case letters, digits and inner hyphens"
+
+
+def pause_told(pause: Pause) -> str:
+    """Say in a status who stopped everything; `scope_told` reads it back."""
+    because = f": {pause.reason}" if pause.reason else ""
+    return f"{_TOLD}{pause.scope}{because}; the job is only watched"
+
+
+def scope_told(message: str) -> str | None:
+    """Find the scope in what `pause_told` said; None in any other text."""
+    if not message.startswith(_TOLD):
+        return None
+    scope = re.split("[:;]", message.removeprefix(_TOLD), maxsplit=1)[0]
+    return scope if scope_fault(scope) is None else None

@@ -35,6 +35,7 @@ from flink_controller.domain.observation import (
     FlinkUnreachable,
     JobSeen,
 )
+from flink_controller.domain.pauses import pause_told
 from flink_controller.domain.plan import Draft, Facts, Plan, attempts_of, living, living_of
 from flink_controller.domain.status import (
     Attempt,
@@ -123,8 +124,7 @@ def _say_paused(draft: Draft) -> None:
     """Tell first of all who stopped everything: no other wait matters while nothing may be done about it."""
     pause = draft.facts.observation.pause
     if pause is not None:
-        because = f": {pause.reason}" if pause.reason else ""
-        draft.wait("Paused", f"paused by {pause.scope}{because}; the job is only watched")
+        draft.wait("Paused", pause_told(pause))
 
 
 def _with_attempt(draft: Draft, attempt: Attempt, cluster: Cluster) -> Action | None:
