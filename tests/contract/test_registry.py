@@ -211,6 +211,19 @@ def test_a_malformed_key_is_trusted_for_nothing_and_a_malformed_denial_denies(aw
     assert [denial.sha256 for denial in aws_world.registry.denials()] == [DIGEST]
 
 
+def test_a_pause_and_a_cluster_are_told_with_who_wrote_them(world: World) -> None:
+    world.registry.put_cluster(CLUSTER, told("CLUSTER#default"))
+    world.registry.put_pause(Pause(scope="job/data/etl", reason="migration"), told("PAUSE#job/data/etl", "Paused"))
+    world.registry.delete_pause("job/data/etl", told("PAUSE#job/data/etl", "Unpaused", 1))
+
+    assert (world.registry.cluster("default"), world.registry.pauses()) == (CLUSTER, [])
+    assert world.registry.changes("CLUSTER#default") == [told("CLUSTER#default")]
+    assert [(one.action, one.by) for one in world.registry.changes("PAUSE#job/data/etl")] == [
+        ("Paused", "me"),
+        ("Unpaused", "me"),
+    ]
+
+
 def test_pauses_come_and_go(world: World) -> None:
     world.registry.put_pause(Pause(scope="namespace/data", reason="migration"))
     world.registry.put_pause(Pause(scope="all"))

@@ -159,7 +159,7 @@ def test_describe_shows_conditions_attempt_and_events(deployed: Bench) -> None:
 def test_events_are_one_line_a_transition(deployed: Bench) -> None:
     items = deployed.run("events", "etl", "-o", "json").json["items"]
 
-    assert all(set(one) == {"time", "type", "reason", "message", "revision", "attempt", "count"} for one in items)
+    assert all(set(one) == {"time", "type", "reason", "message", "revision", "attempt", "count", "by"} for one in items)
     assert [one["reason"] for one in items][-1] == "Stable"
     assert len(deployed.run("events", "etl", "--limit", "1", "-o", "json").json["items"]) == 1
 
@@ -186,7 +186,7 @@ def test_history_tells_what_became_of_each_revision(deployed: Bench) -> None:
 
     items = deployed.run("history", "etl", "-o", "json").json["items"]
 
-    assert all(set(one) == {"revision", "created_at", "outcome", "reason", "spec_hash", "artifact"} for one in items)
+    assert all(set(one) == {"revision", "created_at", "outcome", "reason", "spec_hash", "artifact", "by"} for one in items)
     assert [(one["revision"], one["outcome"]) for one in items] == [(1, "Superseded"), (2, "Stable"), (3, "Refused")]
     assert "no such table" in items[2]["reason"]
     assert "Superseded" in deployed.run("history", "etl").out

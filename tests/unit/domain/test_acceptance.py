@@ -375,3 +375,53 @@ def test_a_gone_item_has_no_faults() -> None:
     job.spec = NoSpec()
 
     assert faults_of(job.draft()) == ()
+
+
+ANN = "arn:aws:sts::123456789012:assumed-role/deploy/ann"
+
+
+def named(job: Job) -> list[tuple[str, str]]:
+    """The events that somebody asked for, with the name."""
+    return [(event.reason, event.by) for _, event in sorted(job.events.items()) if event.by]
+
+
+def test_the_events_of_the_look_that_sees_a_spec_first_name_its_writer() -> None:
+    job = Job(written_by=ANN).prove()
+
+    job.put(written_by="ben", state="suspended", args=["--two"])
+    for _ in range(3):
+        job.look()
+
+    assert named(job) == [("SpecAccepted", ANN), ("SuspendRequested", "ben"), ("SpecAccepted", "ben")]
+
+
+def test_a_wish_that_no_other_event_tells_of_is_told_once() -> None:
+    job = Job().prove()
+
+    job.put(written_by=ANN, deployment__savepoint_nonce="n1")
+    for _ in range(3):
+        job.look()
+
+    assert named(job) == [("SpecWritten", ANN)]
+    assert [event.message for event in job.events.values() if event.by] == ["savepoint (n1)"]
+
+
+def test_a_refused_item_names_its_writer_as_far_as_that_is_text() -> None:
+    job = Job().prove()
+
+    job.spec = invalid_spec(written_by="x\ny", job_type="neither")
+    job.look()
+
+    ((reason, by),) = named(job)
+    assert reason == "SpecRejected"
+    assert "\n" not in by
+
+
+def test_an_upload_is_not_laid_at_the_writer_s_door() -> None:
+    job = Job(written_by=ANN).prove()
+
+    job.head = head(2)
+    job.wait(60).look()
+
+    assert named(job) == [("SpecAccepted", ANN)]
+    assert job.told.count("SpecAccepted") == 2

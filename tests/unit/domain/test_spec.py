@@ -76,6 +76,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "monitoring.log_level": [None, "TRACE", "DEBUG", "INFO", "WARN", "ERROR"],
     "monitoring.alert_on_failure": [True, False],
     "monitoring.alert_on_backpressure": [True, False],
+    "written_by": [None, "arn:aws:sts::123456789012:assumed-role/deploy/ann"],
     "args": [[], ["--env", "production"], ["ü\n'"]],
     "env_vars": [{}, {"LOG_LEVEL": "INFO", "a.b-c": ""}],
     "batch_config.cron": [None, "0 2 * * *", "@daily"],

@@ -276,9 +276,9 @@ class Circuits(Protocol):
 
 
 class EditableRegistry(Registry, Protocol):
-    """What operators' tools need beside."""
+    """What operators' tools need beside. An event that tells a change is recorded together with it, or neither is."""
 
-    def put_cluster(self, cluster: Cluster) -> None:
+    def put_cluster(self, cluster: Cluster, event: RegistryEvent | None = None) -> None:
         """Write a cluster. Harmless twice."""
 
     def delete_cluster(self, name: str) -> None:
@@ -304,12 +304,12 @@ class EditableRegistry(Registry, Protocol):
         """Lift a denial, together with the event that tells it. Harmless twice."""
 
     def changes(self, subject: str) -> list[RegistryEvent]:
-        """Read the events of one item (`KEY#id`, `DENY#sha256`, `POLICY#namespace`), oldest first."""
+        """Read the events of one item (`KEY#id`, `DENY#sha256`, `POLICY#namespace`, `CLUSTER#name`, `PAUSE#scope`), oldest first."""
 
-    def put_pause(self, pause: Pause) -> None:
+    def put_pause(self, pause: Pause, event: RegistryEvent | None = None) -> None:
         """Write a pause. Harmless twice."""
 
-    def delete_pause(self, scope: str) -> None:
+    def delete_pause(self, scope: str, event: RegistryEvent | None = None) -> None:
         """Remove a pause. Harmless twice."""
 
 

@@ -182,9 +182,12 @@ class DynamoRegistry:
 class EditableDynamoRegistry(DynamoRegistry):
     """`EditableRegistry` on DynamoDB. Each method is one write; what is told by an event is written together with it."""
 
-    def put_cluster(self, cluster: Cluster) -> None:
-        """Write a cluster. Harmless twice."""
-        self._put(_CLUSTER, cluster.name, cluster)
+    def put_cluster(self, cluster: Cluster, event: RegistryEvent | None = None) -> None:
+        """Write a cluster, and its event. Harmless twice."""
+        if event is None:
+            self._put(_CLUSTER, cluster.name, cluster)
+        else:
+            self._transact([self._plain_put(_CLUSTER, cluster.name, cluster)], event)
 
     def delete_cluster(self, name: str) -> None:
         """Remove a cluster. Harmless twice."""
@@ -227,10 +230,13 @@ class EditableDynamoRegistry(DynamoRegistry):
 
     def delete_denial(self, sha256: str, event: RegistryEvent) -> None:
         """Lift a denial and tell it."""
-        self._transact([{"Delete": {"TableName": self._table, "Key": _key(_DENY, sha256)}}], event)
+        self._transact([self._plain_delete(_DENY, sha256)], event)
 
     def _plain_put(self, kind: str, name: str, model: BaseModel) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": _written(kind, name, model)}}
+
+    def _plain_delete(self, kind: str, name: str) -> dict[str, Any]:
+        return {"Delete": {"TableName": self._table, "Key": _key(kind, name)}}
 
     def _transact(self, writes: list[dict[str, Any]], event: RegistryEvent) -> None:
         kind, _, name = event.subject.partition("#")
@@ -247,13 +253,19 @@ class EditableDynamoRegistry(DynamoRegistry):
                     raise StaleWriteError(f"{event.subject} changed since it was read; look again") from error
                 raise
 
-    def put_pause(self, pause: Pause) -> None:
-        """Write a pause. Harmless twice."""
-        self._put(_PAUSE, pause.scope, pause)
+    def put_pause(self, pause: Pause, event: RegistryEvent | None = None) -> None:
+        """Write a pause, and its event. Harmless twice."""
+        if event is None:
+            self._put(_PAUSE, pause.scope, pause)
+        else:
+            self._transact([self._plain_put(_PAUSE, pause.scope, pause)], event)
 
-    def delete_pause(self, scope: str) -> None:
-        """Remove a pause. Harmless twice."""
-        self._delete(_PAUSE, scope)
+    def delete_pause(self, scope: str, event: RegistryEvent | None = None) -> None:
+        """Remove a pause, and tell it. Harmless twice."""
+        if event is None:
+            self._delete(_PAUSE, scope)
+        else:
+            self._transact([self._plain_delete(_PAUSE, scope)], event)
 
     def _put(self, kind: str, name: str, model: BaseModel) -> None:
         with translated(f"write {kind} {name}"):

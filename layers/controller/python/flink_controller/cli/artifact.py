@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flink_controller.cli.changes import change_of
 from flink_controller.cli.context import DELETED_AT_ONCE, SIGNING_KEY, Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, short, tell
@@ -42,7 +43,7 @@ from flink_controller.domain.artifact import SIGNATURE_SUFFIX, ArtifactVersion
 from flink_controller.domain.inspection import inspect
 from flink_controller.domain.names import namespace_of_key
 from flink_controller.domain.signature_file import MAX_SIGNATURE_BYTES, artifact_key
-from flink_controller.domain.trust import Denial, RegistryEvent, StatementRule
+from flink_controller.domain.trust import Denial, StatementRule
 from flink_controller.ports import ObjectVersion
 from flink_controller.services.prune_artifacts import Place, uses
 
@@ -243,7 +244,7 @@ def revoke(
         say(f"sha256:{sha256} unchanged: {'denied' if is_denied else 'not denied'}")
         return
     now, action = session.clock.now(), "Lifted" if lift else "Denied"
-    event = RegistryEvent(time=now, action=action, subject=f"DENY#{sha256}", message=reason, by=remote.whoami())
+    event = change_of(session, f"DENY#{sha256}", action, reason)
     if lift:
         remote.registry.delete_denial(sha256, event)
     else:

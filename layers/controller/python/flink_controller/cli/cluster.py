@@ -1,4 +1,4 @@
-"""Clusters that specs may name: `cluster add`, `list`, `check`, `usage`."""
+"""Clusters that specs may name: `cluster add`, `history`, `list`, `check`, `usage`."""
 
 import re
 from dataclasses import asdict
@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from flink_controller.cli import usage
-from flink_controller.cli.context import FlinkProbe, Remote, remote_of
+from flink_controller.cli.changes import change_of, show_changes
+from flink_controller.cli.context import FlinkProbe, Remote, remote_of, session_of
 from flink_controller.cli.fault import FAILED, FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say
 from flink_controller.domain.cluster import Auth, Cluster
@@ -96,11 +97,25 @@ def add(
     cluster = _learned(remote.probe(cluster), cluster, heartbeat_timeout)
     outcome = "created" if known is None else "unchanged" if known == cluster else "changed"
     if outcome != "unchanged":
-        remote.registry.put_cluster(cluster)
+        action, text = (
+            "Added" if known is None else "Changed",
+            cluster.model_dump_json(exclude_defaults=True, exclude={"name", "ca"}),
+        )
+        remote.registry.put_cluster(cluster, change_of(session_of(context), f"CLUSTER#{name}", action, text))
     ha = "with high availability" if cluster.high_availability else "without high availability"
     say(
         f"{name} {outcome}: Flink {cluster.flink_version} at {cluster.url}, {ha}, heartbeat timeout {cluster.heartbeat_timeout_s:g} s"
     )
+
+
+@app.command(epilog="Example: flinkctl cluster history default")
+def history(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The cluster.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show who changed a cluster's registration, oldest first."""
+    show_changes(remote_of(context), f"CLUSTER#{name}", f"cluster {name}", output)
 
 
 @app.command(name="list", epilog="Example: flinkctl cluster list")

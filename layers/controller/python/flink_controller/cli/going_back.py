@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flink_controller.cli.changes import signed
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.job import JobArgument
@@ -50,7 +51,7 @@ def rollback(
         raise FailureError(f"{name}: the spec of revision {to} is not accepted any more: {'; '.join(view.faults)}")
     _demand_artifact(remote, name, revision)
     try:
-        remote.specs.replace(job, wanted, expected=item)
+        remote.specs.replace(job, signed(remote, wanted), expected=item)
     except StaleWriteError as error:
         raise FailureError(f"{name}: changed since it was read, and was not written; run the command again") from error
     pin = f"{revision.artifact.key} pinned to sha256:{short(revision.artifact.sha256)}"

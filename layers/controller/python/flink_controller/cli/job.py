@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from flink_controller.cli.changes import unsigned
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.fleet import Filter, FleetFormat, NamespaceOption, show_fleet
@@ -20,6 +21,7 @@ from flink_controller.cli.output import (
     printable,
     say,
     short,
+    short_arn,
 )
 from flink_controller.cli.waiting import wait_for
 from flink_controller.domain.goal import Goal
@@ -121,9 +123,18 @@ def show_history(context: typer.Context, job: JobArgument, output: FormatOption 
 
     def table() -> None:
         print_table(
-            ("REVISION", "CREATED", "OUTCOME", "ARTIFACT", "SHA256", "SPEC", "REASON"),
+            ("REVISION", "CREATED", "OUTCOME", "ARTIFACT", "SHA256", "SPEC", "SPEC BY", "REASON"),
             [
-                (e.revision, e.created_at, e.outcome, e.artifact.key, short(e.artifact.sha256), short(e.spec_hash), e.reason)
+                (
+                    e.revision,
+                    e.created_at,
+                    e.outcome,
+                    e.artifact.key,
+                    short(e.artifact.sha256),
+                    short(e.spec_hash),
+                    short_arn(e.by),
+                    e.reason,
+                )
                 for e in entries
             ],
         )
@@ -157,8 +168,8 @@ def _get_spec(remote: Remote, job_id: str | None, output: Format) -> None:
 
 
 def _in_order(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the name first; DynamoDB keeps no order."""
-    return {"job_id": item["job_id"], **{name: item[name] for name in sorted(item) if name != "job_id"}}
+    """Put the name first; DynamoDB keeps no order. Who wrote it is no part of what is asked for."""
+    return {"job_id": item["job_id"], **{name: value for name, value in sorted(unsigned(item).items()) if name != "job_id"}}
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -204,7 +215,7 @@ def _number(value: int | None) -> str:
 
 def event_document(event: Event) -> dict[str, Any]:
     """Give an event as programs are told of it."""
-    return event.model_dump(mode="json", include={"time", "type", "reason", "message", "revision", "attempt", "count"})
+    return event.model_dump(mode="json", include={"time", "type", "reason", "message", "revision", "attempt", "count", "by"})
 
 
 def _tell_events(found: list[Event]) -> None:
@@ -212,6 +223,6 @@ def _tell_events(found: list[Event]) -> None:
         say("no events yet")
         return
     print_table(
-        ("TIME", "TYPE", "REASON", "REVISION", "ATTEMPT", "COUNT", "MESSAGE"),
-        [(e.time, e.type, e.reason, e.revision, e.attempt, e.count, e.message) for e in found],
+        ("TIME", "TYPE", "REASON", "REVISION", "ATTEMPT", "COUNT", "BY", "MESSAGE"),
+        [(e.time, e.type, e.reason, e.revision, e.attempt, e.count, short_arn(e.by), e.message) for e in found],
     )

@@ -7,13 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
+from flink_controller.cli.changes import change_of, show_changes
 from flink_controller.cli.context import remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say
 from flink_controller.domain.artifact import KeyStatus, TrustedKey
 from flink_controller.domain.errors import RejectedError
 from flink_controller.domain.names import DEFAULT_NAMESPACE, NAME, namespace_of_key, shown
-from flink_controller.domain.trust import RegistryEvent
 
 MAX_KEY_BYTES: Final = 2**16
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -112,14 +112,7 @@ def history(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Show every change of a key, oldest first."""
-    found = remote_of(context).registry.changes(f"KEY#{key_id}")
-    if not found:
-        raise FailureError(f"nothing is recorded of key {printable(key_id)}")
-    emit(
-        {"items": [event.model_dump(mode="json") for event in found]},
-        output,
-        table=lambda: print_table(("TIME", "CHANGE", "BY", "MESSAGE"), [(e.time, e.action, e.by, e.message) for e in found]),
-    )
+    show_changes(remote_of(context), f"KEY#{key_id}", f"key {key_id}", output)
 
 
 @app.command(name="list", epilog="Example: flinkctl keys list")
@@ -156,13 +149,7 @@ def _distrust(context: typer.Context, key_id: str, status: KeyStatus, action: st
 
 def _replace(context: typer.Context, key: TrustedKey, known: TrustedKey | None, action: str, message: str) -> None:
     session = session_of(context)
-    event = RegistryEvent(
-        time=session.clock.now(),
-        action=action,
-        subject=f"KEY#{key.key_id}",
-        message=message,
-        by=session.remote.whoami(),
-    )
+    event = change_of(session, f"KEY#{key.key_id}", action, message)
     session.remote.registry.replace_key(key, expected=known, event=event)
 
 

@@ -178,6 +178,11 @@ def short(digest: str | None) -> str:
     return "" if not digest else digest[:12]
 
 
+def short_arn(arn: str) -> str:
+    """Write the part of an ARN that names who it is: `assumed-role/deploy/ann`."""
+    return arn.rpartition(":")[2]
+
+
 def age(duration: timedelta) -> str:
     """Write for how long something has been so: its two largest units."""
     seconds = max(int(duration.total_seconds()), 0)

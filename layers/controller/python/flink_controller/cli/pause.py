@@ -4,7 +4,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from flink_controller.cli.context import Remote, remote_of
+from flink_controller.cli.changes import change_of, show_changes
+from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, tell
 from flink_controller.domain.pauses import EVERYTHING, cluster_scope, job_scope, namespace_scope, scope_fault, scopes_of
 from flink_controller.domain.status import Pause
@@ -29,6 +30,9 @@ def pause(
     everything: AllOption = False,  # noqa: FBT002  # a flag
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; every paused job's status shows it.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show what is paused instead.")] = False,  # noqa: FBT002  # a flag
+    history: Annotated[  # noqa: FBT002  # a flag
+        bool, typer.Option("--history", help="Show instead when a scope was paused and unpaused, and by whom.")
+    ] = False,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Let the controller do nothing more to jobs.
@@ -42,6 +46,9 @@ def pause(
         _list(remote, output)
         return
     scope = _scope(cluster, namespace, job, everything=everything)
+    if history:
+        show_changes(remote, f"PAUSE#{scope}", f"pauses of {scope}", output)
+        return
     if not reason or not reason.strip():
         raise typer.BadParameter("say why, for whoever looks at a paused job", param_hint="'--reason'")
     wanted = Pause(scope=scope, reason=printable(reason).strip())
@@ -50,7 +57,7 @@ def pause(
         say(f"{scope}: unchanged, it is paused already")
         return
     _warn_of_nothing(remote, cluster, job)
-    remote.registry.put_pause(wanted)
+    remote.registry.put_pause(wanted, change_of(session_of(context), f"PAUSE#{scope}", "Paused", wanted.reason))
     again = "is paused for another reason now" if known is not None else "is paused"
     say(f"{scope}: {again}; {_unpausing(scope)} ends it")
 
@@ -71,7 +78,7 @@ def unpause(
     if remote.registry.pause_of([scope]) is None:
         say(f"{scope}: unchanged, it is not paused")
     else:
-        remote.registry.delete_pause(scope)
+        remote.registry.delete_pause(scope, change_of(session_of(context), f"PAUSE#{scope}", "Unpaused", ""))
         say(f"{scope}: is not paused any more; its jobs go on within a minute")
     left = remote.registry.pause_of(_around(remote, cluster, namespace, job))
     if left is not None:

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 import typer
 from pydantic import ValidationError
 
+from flink_controller.cli.changes import change_of, show_changes
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, say, tell
 from flink_controller.domain.names import NAME, shown
-from flink_controller.domain.trust import ANY_CLUSTER, NamespacePolicy, Quotas, Reaction, RegistryEvent, StatementRule
+from flink_controller.domain.trust import ANY_CLUSTER, NamespacePolicy, Quotas, Reaction, StatementRule
 
 _OPTIONS: Final = {"thresholds": "--threshold", "state_roots": "--state-root", "allowed_clusters": "--cluster"}
 
@@ -72,16 +73,20 @@ def set_(
         where = _OPTIONS[str(first["loc"][0])]
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=f"'{where}'") from None
     text = policy.model_dump_json(exclude_defaults=True, exclude={"namespace"})
-    event = RegistryEvent(
-        time=session.clock.now(),
-        action="Changed",
-        subject=f"POLICY#{namespace}",
-        message=text,
-        by=session.remote.whoami(),
-    )
+    event = change_of(session, f"POLICY#{namespace}", "Changed", text)
     _warn_of_nothing(session.remote, cluster or ())
     session.remote.registry.put_policy(policy, event)
     say(f"{namespace}: {text}")
+
+
+@app.command(epilog="Example: flinkctl policy history payments")
+def history(
+    context: typer.Context,
+    namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="The namespace.")],
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show who changed a namespace's policy, oldest first."""
+    show_changes(remote_of(context), f"POLICY#{namespace}", f"the policy of {namespace}", output)
 
 
 @app.command(name="list", epilog="Example: flinkctl policy list")

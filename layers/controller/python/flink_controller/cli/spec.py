@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flink_controller.cli.changes import signed, unsigned
 from flink_controller.cli.context import Remote, remote_of, session_of
 from flink_controller.cli.document import FileOption, read_documents
 from flink_controller.cli.fault import FAILED, FailureError
@@ -166,23 +167,27 @@ def _valid_documents(file: str) -> list[tuple[dict[str, Any], ValidSpec]]:
 
 def _applicable(remote: Remote, document: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     stored = remote.specs.read(document["job_id"])
-    is_same = stored is not None and canonical_json(stored) == canonical_json(document)
+    is_same = _is_same(document, stored)
     if document.get("state") == DesiredState.ABANDONED.value and not is_same:
         raise FailureError(f"{document['job_id']}: a job is abandoned with flinkctl delete {document['job_id']} --abandon")
     return document, stored
 
 
 def _write(remote: Remote, document: dict[str, Any], stored: Mapping[str, Any] | None) -> str:
-    if stored is not None and canonical_json(stored) == canonical_json(document):
+    if _is_same(document, stored):
         return "unchanged"
     try:
-        remote.specs.replace(document["job_id"], document, expected=stored)
+        remote.specs.replace(document["job_id"], signed(remote, document), expected=stored)
     except StaleWriteError as error:
         raise FailureError(
             f"{document['job_id']}: changed since it was read, and was not written; see flinkctl get {document['job_id']} --spec,"
             " then run this again"
         ) from error
     return "created" if stored is None else "changed"
+
+
+def _is_same(document: Mapping[str, Any], stored: Mapping[str, Any] | None) -> bool:
+    return stored is not None and canonical_json(unsigned(stored)) == canonical_json(unsigned(document))
 
 
 def _goal_of(document: Mapping[str, Any]) -> Goal:
@@ -192,6 +197,7 @@ def _goal_of(document: Mapping[str, Any]) -> Goal:
 def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any) -> Preview:
     spec = view.spec
     bucket = remote.policy.bucket_of(spec.artifact_path)
+    stored = remote.specs.read(spec.job_id)
     status = remote.statuses.read(spec.job_id)
     pin = spec.pinned_digest
     version = None if pin is None else remote.records.admitted_with_digest(bucket, spec.artifact_path, pin)
@@ -208,8 +214,8 @@ def _preview(remote: Remote, document: dict[str, Any], view: ValidSpec, now: Any
     return preview(
         view,
         status,
-        stored=remote.specs.read(spec.job_id),
-        item=document,
+        stored=None if stored is None else unsigned(stored),
+        item=unsigned(document),
         artifact=remote.records.head(bucket, spec.artifact_path),
         pinned=None if version is None else version.artifact,
         cluster=cluster,

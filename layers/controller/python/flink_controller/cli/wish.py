@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flink_controller.cli.changes import signed
 from flink_controller.cli.context import Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError
 from flink_controller.cli.job import JobArgument
@@ -156,7 +157,7 @@ def edit(remote: Remote, job: str, item: Mapping[str, Any], change: Callable[[di
     """
     wanted = dict(item)
     change(wanted)
-    _write(remote, job, wanted, item)
+    _write(remote, job, signed(remote, wanted), item)
 
 
 def _write(remote: Remote, job: str, wanted: Mapping[str, Any] | None, item: Mapping[str, Any] | None) -> None:

@@ -1,5 +1,6 @@
 """From a spec item and an artifact to a revision: the first half of every plan."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from flink_controller.domain import restoring
@@ -20,12 +21,41 @@ BURST_LIMIT_IN_DEBOUNCES = 12
 
 def accept(draft: Draft) -> None:
     """Take the spec item into the status: what is desired, which revision, and what is wrong with it."""
-    before = draft.status.observed_spec_hash
-    _take(draft)
+    before, told = draft.status.observed_spec_hash, draft.status.event_counter
+    with draft.asked(_writer(draft)):
+        _take(draft)
+        if draft.asked_by and draft.status.event_counter == told:
+            draft.event("SpecWritten", ", ".join(_wishes(draft)) or "nothing that makes a revision")
     if draft.status.observed_spec_hash != before:
         # The same item written twice is two changes: the number of events tells them apart.
         known = draft.before.event_counter
         draft.set(correlation_id=correlation_id("spec", draft.facts.job_id, draft.status.observed_spec_hash, known))
+
+
+def _writer(draft: Draft) -> str:
+    """Say who wrote the item, in the look that sees it first."""
+    match draft.facts.spec:
+        case ValidSpec(spec_hash=spec_hash, spec=spec) if spec_hash != draft.status.observed_spec_hash:
+            return spec.written_by or ""
+        case InvalidSpec(spec_hash=spec_hash, written_by=written_by) if spec_hash != draft.status.observed_spec_hash:
+            return written_by
+        case _:
+            return ""
+
+
+def _wishes(draft: Draft) -> Iterator[str]:
+    """Name what the item asks for once."""
+    view, status = draft.facts.spec, draft.before
+    if isinstance(view, ValidSpec):
+        deployment, run_now = view.spec.deployment, view.spec.batch_config.run_now
+        for name, asked, served in (
+            ("restart", deployment.restart_nonce, status.restart_nonce),
+            ("savepoint", deployment.savepoint_nonce, status.savepoint_nonce),
+            ("restore", deployment.restore.nonce, status.restore_nonce),
+            ("run now", run_now.nonce, status.runs.nonce),
+        ):
+            if asked is not None and asked != served:
+                yield f"{name} ({asked})"
 
 
 def _take(draft: Draft) -> None:

@@ -187,6 +187,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "SpecAccepted": _NOTHING,
     # Whoever wrote the spec is at the keyboard, and what runs goes on.
     "SpecRejected": _NOTHING,
+    "SpecWritten": _NOTHING,
     "Stable": Meaning(closes=_RUNS_WELL | {Alert.ROLLED_BACK}),
     "Stopped": Meaning(closes=frozenset({Alert.SAVEPOINT_FAILED})),
     "Stuck": Meaning(opens=Alert.STUCK),

@@ -48,6 +48,7 @@ class JobEvent(Value):
     message: str = Field(description="For people; its wording may change.")
     revision: int | None = None
     attempt: int | None = None
+    by: str = Field("", description="Who wrote the spec item that it answers to, as the item says; not verified.")
     notices: tuple[Notice, ...] = Field((), description="Incidents that begin or end with it.")
 
 
@@ -92,6 +93,7 @@ def of_job(controller_id: str, job_id: str, event: Event) -> JobEvent:
         message=event.message,
         revision=event.revision,
         attempt=event.attempt,
+        by=event.by,
         notices=tuple(_notices(event)),
     )
 

@@ -175,6 +175,7 @@ class Draft:
         self.is_on_second_lane = False
         """Which lane `attempt`, `set_attempt` and `checkpoints` speak of."""
         self.run_at: datetime | None = None
+        self.asked_by = ""
         """Scheduled instant of the run whose lane they speak of."""
 
     @property
@@ -276,6 +277,15 @@ class Draft:
             self.run_at = None
 
     @contextmanager
+    def asked(self, by: str) -> Iterator[None]:
+        """Tell for a while what somebody has asked for."""
+        self.asked_by = by
+        try:
+            yield
+        finally:
+            self.asked_by = ""
+
+    @contextmanager
     def second_lane(self) -> Iterator[None]:
         """Speak of the second lane for a while."""
         self.is_on_second_lane = True
@@ -307,6 +317,7 @@ class Draft:
             message=bounded(message),
             revision=of.number if of is not None else attempt.revision if attempt is not None else number,
             attempt=None if attempt is None or of is not None else attempt.number,
+            by=self.asked_by,
         )
         last = self.status.last_event
         if last is not None and _same(last, event):
@@ -540,10 +551,11 @@ def with_findings(facts: Facts, **changes: Any) -> Facts:
 
 
 def _same(one: Event, other: Event) -> bool:
-    return (one.type, one.reason, one.message, one.revision, one.attempt) == (
+    return (one.type, one.reason, one.message, one.revision, one.attempt, one.by) == (
         other.type,
         other.reason,
         other.message,
         other.revision,
         other.attempt,
+        other.by,
     )

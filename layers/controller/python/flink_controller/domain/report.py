@@ -134,6 +134,8 @@ class HistoryEntry(Value):
     reason: str
     spec_hash: str
     artifact: ArtifactReport
+    by: str = ""
+    """Who wrote its spec, as the item said."""
 
 
 def report(status: JobStatus) -> JobReport:
@@ -196,6 +198,7 @@ def history(status: JobStatus | None, revisions: Sequence[Revision]) -> tuple[Hi
             reason=_reason(status, revision),
             spec_hash=revision.spec_hash,
             artifact=ArtifactReport(**revision.artifact.model_dump(include=set(ArtifactReport.model_fields))),
+            by=str(revision.spec.get("written_by") or ""),
         )
         for revision in revisions
     )

@@ -482,6 +482,12 @@ class JobSpec(_Part):
     stream_config: StreamConfig = spec_field(StreamConfig, change=IGNORE, doc="How a streaming job checkpoints.")
     advanced: Advanced = spec_field(Advanced, change=IGNORE, doc="Settings for experts.")
 
+    written_by: Annotated[ShortText, AfterValidator(_plain)] | None = spec_field(
+        None,
+        change=NONE,
+        doc="Who wrote the item, as flinkctl found out; told with the events, never a reason for anything.",
+    )
+
     @field_validator("job_id")
     @classmethod
     def _is_a_name(cls, text: str) -> str:
@@ -570,6 +576,7 @@ class InvalidSpec:
 
     spec_hash: str
     faults: tuple[str, ...]
+    written_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -618,10 +625,10 @@ def _judge(job_id: str, item: Mapping[str, Any]) -> SpecView:
         spec = JobSpec.model_validate(item)
     except ValidationError as error:
         broken = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
-        return InvalidSpec(spec_hash, _bounded((*_faults(error), *_disagreements(item, broken))))
+        return InvalidSpec(spec_hash, _bounded((*_faults(error), *_disagreements(item, broken))), _writer(item))
     disagreements = tuple(_disagreements(item, set()))
     if disagreements:
-        return InvalidSpec(spec_hash, disagreements)
+        return InvalidSpec(spec_hash, disagreements, _writer(item))
     return ValidSpec(
         spec=spec,
         spec_hash=spec_hash,
@@ -633,6 +640,12 @@ def _judge(job_id: str, item: Mapping[str, Any]) -> SpecView:
         },
         warnings=tuple(sorted(_foreign(item))),
     )
+
+
+def _writer(item: Mapping[str, Any]) -> str:
+    """Give what an item that is no spec says of its writer, bounded and printable."""
+    found = item.get("written_by")
+    return shown(found, 256) if isinstance(found, str) else ""
 
 
 def _disagreements(item: Mapping[str, Any], broken: set[str]) -> Iterator[str]:

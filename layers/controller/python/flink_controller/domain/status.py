@@ -518,6 +518,8 @@ class Event(Value):
     """What begins with it."""
     closes: tuple[Incident, ...] = ()
     """What is over with it."""
+    by: str = ""
+    """Who wrote the spec item that it answers to, as the item says; empty for what nobody asked for."""
 
 
 class JobStatus(Value):

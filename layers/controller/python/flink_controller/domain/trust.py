@@ -115,9 +115,9 @@ class RegistryEvent(Value):
 
     time: datetime
     action: str
-    """Added, Changed, Retired, Revoked, Denied, Lifted, …"""
+    """Added, Changed, Retired, Revoked, Denied, Lifted, Paused, Unpaused."""
     subject: str
-    """`KEY#id`, `DENY#sha256`, `POLICY#namespace`."""
+    """`KEY#id`, `DENY#sha256`, `POLICY#namespace`, `CLUSTER#name`, `PAUSE#scope`."""
     message: str
     by: str = ""
     """Whom AWS took the writer for; empty where that could not be found out."""

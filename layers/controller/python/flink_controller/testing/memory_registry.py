@@ -116,8 +116,9 @@ class MemoryRegistry:
         self._denials.pop(sha256, None)
         self._tell(event)
 
-    def _tell(self, event: RegistryEvent) -> None:
-        self._changes.setdefault(event.subject, []).append(event.model_dump_json())
+    def _tell(self, event: RegistryEvent | None) -> None:
+        if event is not None:
+            self._changes.setdefault(event.subject, []).append(event.model_dump_json())
 
     def pauses(self) -> list[Pause]:
         """Read every pause, by scope."""
@@ -129,9 +130,10 @@ class MemoryRegistry:
         self.reads += 1
         return next((parsed(Pause, self._pauses[scope]) for scope in scopes if scope in self._pauses), None)
 
-    def put_cluster(self, cluster: Cluster) -> None:
+    def put_cluster(self, cluster: Cluster, event: RegistryEvent | None = None) -> None:
         """Write a cluster."""
         self.writes += 1
+        self._tell(event)
         self._malformed.discard(f"CLUSTER#{cluster.name}")
         self._clusters[cluster.name] = cluster.model_dump_json()
 
@@ -147,14 +149,16 @@ class MemoryRegistry:
         self._malformed.discard(f"KEY#{key.key_id}")
         self._keys[key.key_id] = key.model_dump_json()
 
-    def put_pause(self, pause: Pause) -> None:
+    def put_pause(self, pause: Pause, event: RegistryEvent | None = None) -> None:
         """Write a pause."""
         self.writes += 1
+        self._tell(event)
         self._pauses[pause.scope] = pause.model_dump_json()
 
-    def delete_pause(self, scope: str) -> None:
+    def delete_pause(self, scope: str, event: RegistryEvent | None = None) -> None:
         """Remove a pause."""
         self.writes += 1
+        self._tell(event)
         self._pauses.pop(scope, None)
 
     def spoil(self, partition_key: str) -> None:
