@@ -122,6 +122,67 @@ def test_forbid_skips_what_overlaps() -> None:
     assert bench.reasons()[1:3] == ["Overlap"] * 2
 
 
+def test_forbid_lets_the_one_run_of_a_new_revision_wait_for_its_turn() -> None:
+    bench = BatchBench()
+    bench.schedule(LONG, cron=None, overlap_policy="forbid")
+
+    bench.edit(cron=None, overlap_policy="forbid", args=("two",))
+    bench.look()
+    assert (starts(bench), len(bench.status.runs.pending)) == (1, 1)
+    bench.minutes(7)
+
+    assert [(run.outcome, run.revision) for run in bench.history] == [(SUCCEEDED, 1), (SUCCEEDED, 2)]
+    assert lifecycle(bench.status) is Lifecycle.COMPLETED
+
+
+def test_of_several_new_revisions_the_newest_waits() -> None:
+    bench = BatchBench()
+    bench.schedule(LONG, cron=None)
+
+    for args in (("two",), ("three",)):
+        bench.edit(cron=None, args=args)
+        bench.look()
+        bench.run(SECOND)
+    bench.minutes(7)
+
+    assert [(run.outcome, run.reason) for run in bench.history] == [
+        (SUCCEEDED, "Finished"),
+        (SKIPPED, "Withdrawn"),
+        (SUCCEEDED, "Finished"),
+    ]
+    assert [start.args[0] for start in bench.flink.history] == ["--scheduled-time", "three"]
+
+
+def test_a_run_of_an_old_revision_that_fails_does_not_stop_the_new_one() -> None:
+    bench = BatchBench()
+    bench.schedule(JobBehaviour(is_batch=True, fails_after=30 * SECOND, restarts=0), cron=None)
+
+    bench.upload(jar_bytes("v2"), behaviour=QUICK)
+    bench.edit(cron=None, args=("two",))
+    bench.look()
+    bench.minutes(3)
+
+    assert bench.outcomes() == [FAILED, SUCCEEDED]
+    assert lifecycle(bench.status) is Lifecycle.COMPLETED
+
+
+def test_a_malformed_policy_lets_no_run_start_until_it_is_mended() -> None:
+    bench = BatchBench()
+    bench.schedule()
+    bench.registry.spoil("POLICY#default")
+
+    bench.run(bench.to_next_minute)
+    bench.minutes(2)
+    assert starts(bench) == 0
+    assert bench.status.waiting is not None
+    assert "item POLICY#default is malformed" in bench.status.waiting[1]
+
+    allow_active_runs(bench, 5)
+    bench.minutes(3)
+
+    assert bench.outcomes()[-1] is SUCCEEDED
+
+
 def test_allow_runs_them_side_by_side() -> None:
     bench = BatchBench()
     bench.schedule(LONG, overlap_policy="allow")

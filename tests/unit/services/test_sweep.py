@@ -9,7 +9,7 @@ import pytest
 
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import FlinkUnreachableError
+from flink_controller.domain.errors import FlinkUnreachableError, TransientError
 from flink_controller.domain.names import flink_job_id
 from flink_controller.domain.observation import JobSeen
 from flink_controller.domain.status import DueKind, JobStatus
@@ -349,3 +349,21 @@ def test_a_due_job_is_woken_by_its_own_schedule(kind: DueKind, after: int, expec
 
     assert wake_due(bench.ports, kind) == expected
     assert [found.job_id for found in bench.follow_ups.pending] == expected
+
+
+@pytest.mark.parametrize(
+    "call", ["registry.cluster", "registry.pauses", "registry.policies", "specs.segment", "records.heads", "specs.present"]
+)
+def test_wake_ups_are_on_their_way_before_anything_else_can_fail(call: str) -> None:
+    bench = quiet()
+    record(bench, next_look=bench.clock.now())
+
+    def failing(made: PortCall) -> object:
+        if made.name == call:
+            raise TransientError("DynamoDB does not answer")
+        return made.target()
+
+    with pytest.raises(TransientError):
+        reconcile_fleet(intercepted(bench.ports, failing), POLICY)
+
+    assert [found.job_id for found in bench.follow_ups.pending] == [JOB]

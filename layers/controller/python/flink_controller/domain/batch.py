@@ -239,8 +239,13 @@ def _wishes(draft: Draft, config: BatchConfig, revision: RevisionRef) -> Iterabl
     elif config.cron is None and not closed(draft):
         is_new = runs.served is None or classify(runs.served, revision) > SpecChange.IGNORE
         if is_new:
-            draft.set_runs(served=revision)
-            yield PendingRun(scheduled_at=_instant(draft))
+            # One run waits for a revision, and it starts with the newest.
+            at, waiting = _instant(draft), tuple(run for run in runs.pending if run.nonce is None)
+            _not_started(
+                draft, waiting, RunOutcome.SKIPPED, "Withdrawn", "a newer revision was accepted before it could start"
+            )
+            draft.set_runs(served=revision, pending=tuple(run for run in runs.pending if run not in waiting))
+            yield PendingRun(scheduled_at=at)
 
 
 def _instant(draft: Draft) -> datetime:
@@ -250,6 +255,8 @@ def _instant(draft: Draft) -> datetime:
     taken |= draft.facts.findings.runs_taken
     last = () if runs.last is None else (runs.last.scheduled_at,)
     at = draft.now.replace(microsecond=draft.now.microsecond // 1000 * 1000)
+    # After what waits, too: that may give way to this one within the same millisecond, and keeps its record.
+    at = max([at, *(run.scheduled_at + timedelta(milliseconds=1) for run in runs.pending)])
     while at in taken or at in last:
         at += timedelta(milliseconds=1)
     return at
@@ -301,7 +308,8 @@ def _overlapping(draft: Draft, config: BatchConfig, pending: tuple[PendingRun, .
     fresh = tuple(run for run in pending if not run.is_held)
     match config.overlap_policy:
         case "forbid":
-            gone = fresh
+            # The one run of a revision comes once and never again: it waits, where an instant has a successor.
+            gone = tuple(run for run in fresh if config.cron is not None or run.nonce is not None)
         case _:
             # The newest waits for its turn; what waited before gives way.
             gone = pending[:-1] if fresh else ()
@@ -537,7 +545,7 @@ def _conclude(draft: Draft, run: ActiveRun, spec: JobSpec | None) -> None:
             draft.set_run(retry_at=draft.now + intents.RESEND)
     else:
         _end(draft, run, RunOutcome.LOST, "JobLost", "nobody saw its end; it is not run again")
-    _count(draft, spec)
+    _count(draft, run, spec)
 
 
 def _failed(draft: Draft, run: ActiveRun, reason: str, cause: str) -> None:
@@ -572,15 +580,17 @@ def _end(draft: Draft, run: ActiveRun, outcome: RunOutcome, reason: str, message
         draft.set(halted=None, halt_reason="")
 
 
-def _count(draft: Draft, spec: JobSpec | None) -> None:
-    """Stop a job that fails again and again, or whose only run did not succeed."""
+def _count(draft: Draft, run: ActiveRun, spec: JobSpec | None) -> None:
+    """Stop a job that fails again and again, or whose only run did not succeed. A newer revision is still to run."""
     last, failed = draft.status.runs.last, draft.status.runs.failed_in_a_row
     if spec is None or last is None or draft.status.halted is not None or draft.run is not None:
         return
     limit = spec.batch_config.suspend_after_failures
     if spec.batch_config.cron is None:
         # A run that was replaced or deleted ended by the team's own wish.
-        if last.outcome is not RunOutcome.SUCCEEDED and last.reason not in {"Replaced", "Deleted"}:
+        desired = draft.status.desired
+        is_outdated = desired is not None and classify(run.revision, desired) > SpecChange.IGNORE
+        if last.outcome is not RunOutcome.SUCCEEDED and last.reason not in {"Replaced", "Deleted"} and not is_outdated:
             handover.halt(draft, "RunFailed", f"{last.outcome}: {last.reason}: {last.message}".removesuffix(": "))
     elif limit is not None and failed >= limit:
         handover.halt(

@@ -84,14 +84,21 @@ def reconcile_fleet(ports: Ports, policy: Policy, *, each: Each = map) -> Sweep:
     now = ports.clock.now()
     summaries = list(ports.statuses.summaries())
     woken: dict[str, None] = {}
-    for summary in summaries:
-        if summary.next_look is not None and summary.next_look <= now:
-            woken[summary.job_id] = None
+
+    def wake(job_ids: Iterable[str]) -> None:
+        """Send at once: whatever fails or takes long after it, these are on their way."""
+        new = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in woken]
+        if new:
+            ports.follow_ups.send_now(new)
+            woken.update(dict.fromkeys(new))
+
+    wake(known.job_id for known in summaries if known.next_look is not None and known.next_look <= now)
     by_cluster: dict[str, list[StatusSummary]] = defaultdict(list)
     for summary in summaries:
         if summary.cluster:
             by_cluster[summary.cluster].append(summary)
     ours = {tag(policy.controller_id, summary.job_id) for summary in summaries}
+    found: list[str] = []
     unreachable, foreign, open_circuits = [], [], []
     circuits = {name: ports.circuits.read(name).circuit for name in by_cluster}
     gateways = {name: _gateway(ports, name) for name in by_cluster}
@@ -113,19 +120,15 @@ def reconcile_fleet(ports: Ports, policy: Policy, *, each: Each = map) -> Sweep:
         if answer.listed is None:
             unreachable.append(name)
         foreign += [
-            f"{name}/{found.flink_job_id}" for found in _alive(answer.listed) if found.flink_job_id[:TAG_DIGITS] not in ours
+            f"{name}/{job.flink_job_id}" for job in _alive(answer.listed) if job.flink_job_id[:TAG_DIGITS] not in ours
         ]
-        woken.update(dict.fromkeys((*answer.suspects, *_disagreeing(policy, by_cluster[name], answer.listed))))
-    woken.update(dict.fromkeys(_newly_paused(ports, summaries)))
+        found += [*answer.suspects, *_disagreeing(policy, by_cluster[name], answer.listed)]
+    wake(found)
+    wake(_newly_paused(ports, summaries))
     distrusted = _distrusted(ports, summaries)
-    woken.update(
-        dict.fromkeys(known.job_id for known in summaries if known.is_flagged_distrusted is not (known.job_id in distrusted))
-    )
-    woken.update(dict.fromkeys(_newly_disallowed(ports, summaries)))
-    segment = int(now.timestamp() // 60) % SEGMENTS
-    woken.update(dict.fromkeys(_missed(ports, policy, summaries, segment)))
-    if woken:
-        ports.follow_ups.send_now(list(woken))
+    wake(known.job_id for known in summaries if known.is_flagged_distrusted is not (known.job_id in distrusted))
+    wake(_newly_disallowed(ports, summaries))
+    wake(_missed(ports, policy, summaries, int(now.timestamp() // 60) % SEGMENTS))
     return Sweep(
         len(summaries),
         len(by_cluster),

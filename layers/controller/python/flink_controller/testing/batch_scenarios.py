@@ -58,6 +58,17 @@ def run_once(world: World) -> Iterator[tuple[str, Settled]]:
     yield "has run again", lambda w: DONE(w) and len(outcomes(w)) >= 2
 
 
+def revised_while_running(world: World) -> Iterator[tuple[str, Settled]]:
+    """Two new revisions of a job without a schedule while its run goes on: the newest runs after it, once."""
+    world.upload("b1", SLOW)
+    world.put(batch_item())
+    yield "runs", lambda w: len(w.running_jars) == 1 or DONE(w)
+    world.put({**batch_item(), "args": ["--two"]})
+    yield "the second is accepted", lambda w: w.status is not None and w.status.revision_counter == 2
+    world.put({**batch_item(), "args": ["--three"]})
+    yield "the newest has run", lambda w: DONE(w) and w.statuses.runs(JOB)[-1].revision == 3
+
+
 def scheduled_runs(world: World) -> Iterator[tuple[str, Settled]]:
     """Every minute until there were three."""
     world.upload("b1", QUICK)
@@ -165,6 +176,7 @@ def _started(world: World) -> int:
 
 STORIES = (
     run_once,
+    revised_while_running,
     scheduled_runs,
     overlapping_runs,
     replaced_runs,
