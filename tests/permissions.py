@@ -17,6 +17,9 @@ PREFIX: Final = "s3:prefix"
 _S3_ACTIONS: Final = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "UploadPart": "PutObject"}
 """Calls whose right has another name; likewise for what a multipart upload consists of."""
 _MULTIPART: Final = frozenset({"CreateMultipartUpload", "CompleteMultipartUpload"})
+_OWNER: Final = re.compile(r"^arn:aws:secretsmanager:[a-z0-9-]+:\d{12}:")
+_LABELLED: Final = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:"
+"""How the template begins the ARN of a secret of its own account."""
 _PLACEHOLDER: Final = re.compile(r"(\S+) = (:\w+)")
 
 
@@ -127,7 +130,7 @@ def requests_of(service: str, operation: str, params: Mapping[str, Any], labels:
             yield Request(action="events:PutEvents", resource=labels[bus])
         case "secretsmanager" | "sns", _:
             named = params["SecretId"] if service == "secretsmanager" else params["TopicArn"]
-            yield Request(action=f"{service}:{operation}", resource=labels.get(named, named))
+            yield Request(action=f"{service}:{operation}", resource=labels.get(named) or _OWNER.sub(_LABELLED, named))
         case _:
             raise AssertionError(f"no rule for {service}:{operation}: say here on which resource it acts")
 

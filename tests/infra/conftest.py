@@ -105,8 +105,9 @@ def synthesized(context: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
             "aws:cdk:enable-asset-metadata": True,
         }
         if environment != "local":
-            # Deployments name their own; one stands here so that its grants are seen.
+            # Deployments name their own; one of each stands here so that its grants are seen.
             chosen["state_buckets"] = ["example-flink-state"]
+            chosen["flink_secrets"] = ["example-flink-credentials"]
             chosen["namespace_buckets"] = {"payments": "example-payments-artifacts"}
         app = cdk.App(context=chosen, outdir=str(folder))
         stack = build(app)

@@ -73,9 +73,6 @@ class Rights:
         if self._function is None:
             return
         for request in requests_of(model.service_model.service_name, model.name, params, self._labels):
-            if request.action.startswith("secretsmanager:"):
-                # Secrets are named by each deployment's `flink_secrets`; the reviewed one has none.
-                continue
             found = [entry for permission, entry in granted(self._function).items() if permission.allows(request)]
             if not found:
                 message = f"{self._function} is not authorized to perform {request.action} on {request.resource}"

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import boto3
 import pytest
+from moto.secretsmanager.models import secretsmanager_backends
 
-from flink_controller.bootstrap import rotation
+from flink_controller.bootstrap import controller
 from flink_controller.domain.artifact import Verdict
 from flink_controller.domain.cluster import Auth
 from flink_controller.domain.lifecycle import Lifecycle
@@ -20,7 +21,6 @@ from flink_controller.services import sweep_artifacts
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import SOURCE
 from flink_controller.testing.jars import jar_bytes
-from functions.rotate_credentials.handler import lambda_handler as rotate_credentials
 from infra.functions import FUNCTIONS
 from tests.integration.flink_server import FlinkServer
 from tests.integration.installation import (
@@ -28,9 +28,9 @@ from tests.integration.installation import (
     CONTROLLER,
     EVENTS,
     JAR,
+    REGION,
     RIGHTS,
     STATE_TABLE,
-    Context,
     Installation,
     deliver,
     follow_ups,
@@ -46,6 +46,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 NOTHING_FAILED: dict[str, list[Any]] = {"batchItemFailures": []}
 UP = {Lifecycle.DEPLOYED, Lifecycle.STABLE}
 """Where one look can bring a new job, depending on when its first checkpoint comes."""
+FLINK_SECRET = "example-flink-credentials"  # noqa: S105  # its name
+"""What `flink_secrets` of the reviewed deployment names."""
 COVERED: set[str] = set()
 Test: TypeAlias = Callable[..., None]
 
@@ -652,7 +654,7 @@ def test_a_proposed_credential_is_tried_on_the_cluster_and_put_in_force(
     installed: Installation, flink: FlinkServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     secrets = boto3.client("secretsmanager")
-    arn = secrets.create_secret(Name="flink-default", SecretString=json.dumps({"token": "0ld"}))["ARN"]
+    arn = secrets.create_secret(Name=FLINK_SECRET, SecretString=json.dumps({"token": "0ld"}))["ARN"]
     token = sample("rotate_credentials/create.json")["ClientRequestToken"]
     proposed = json.dumps({"current": {"token": "n3w"}, "previous": {"token": "0ld"}})
     secrets.put_secret_value(SecretId=arn, ClientRequestToken=token, SecretString=proposed, VersionStages=["AWSPENDING"])
@@ -660,15 +662,44 @@ def test_a_proposed_credential_is_tried_on_the_cluster_and_put_in_force(
     assert known is not None
     installed.registry.put_cluster(known.model_copy(update={"auth": Auth.BEARER, "secret": arn}))
 
-    # Which secrets a function may read is a deployment's choice; the installation of these tests has none of its own.
     done = [
-        rotate_credentials({**sample(f"rotate_credentials/{step}.json"), "SecretId": arn}, Context())["done"]
+        invoke("rotate_credentials", {**sample(f"rotate_credentials/{step}.json"), "SecretId": arn})["done"]
         for step in ("create", "set", "test", "finish", "finish")
     ]
-    with RIGHTS.of("rotate_credentials"):
-        assert [cluster.name for cluster in rotation().registry.clusters()] == ["default"]
 
     assert (done[0], done[2:]) == ("proposed already", ["accepted by default", "in force", "in force already"])
     assert secrets.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT")["SecretString"] == proposed
     assert "GET /jobmanager/config" in flink.requests
     assert "n3w" not in caplog.text
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_first_step_of_a_rotation_proposes_a_fresh_credential() -> None:
+    secrets = boto3.client("secretsmanager")
+    arn = secrets.create_secret(Name=FLINK_SECRET, SecretString=json.dumps({"token": "0ld"}))["ARN"]
+    create = {**sample("rotate_credentials/create.json"), "SecretId": arn}
+    # Secrets Manager makes the version, without a value, before it calls.
+    token = create["ClientRequestToken"]
+    backend = secretsmanager_backends["123456789012"][REGION]
+    backend.secrets[arn].versions[token] = {"version_id": token, "version_stages": ["AWSPENDING"], "createdate": 0}
+
+    assert invoke("rotate_credentials", create)["done"] == "proposed"
+
+    found = json.loads(secrets.get_secret_value(SecretId=arn, VersionStage="AWSPENDING")["SecretString"])
+    assert found["previous"] == {"token": "0ld"}
+
+
+@pytest.mark.parametrize("function", ["reconcile_job", "reconcile_fleet"])
+def test_a_cluster_that_asks_for_a_token_gets_the_one_in_its_secret(
+    function: str, installed: Installation, flink: FlinkServer
+) -> None:
+    secret = boto3.client("secretsmanager").create_secret(Name=FLINK_SECRET, SecretString=json.dumps({"token": "t0ken"}))
+    known = installed.registry.cluster("default")
+    assert known is not None
+    installed.registry.put_cluster(known.model_copy(update={"auth": Auth.BEARER, "secret": secret["ARN"]}))
+    with RIGHTS.of(function):
+        ports = controller().ports
+
+        ports.flink.connect(ports.registry.cluster("default") or known).jobs()
+
+    assert "GET /jobs/overview" in flink.requests
