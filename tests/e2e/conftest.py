@@ -60,6 +60,7 @@ class Team:
         specs = session.resource("dynamodb", endpoint_url=self.endpoint)
         self.specs = specs.Table(self.environ["FLINKCTL_JOB_SPEC_TABLE_NAME"])
         self.bucket = self.environ["FLINKCTL_ARTIFACT_BUCKET_NAME"]
+        self.follow_ups = session.client("sqs", endpoint_url=self.endpoint)
         self.http = requests.Session()
         self.http.trust_env = False
 
@@ -106,6 +107,11 @@ class Team:
     def remove(self, job_id: str) -> None:
         """Remove a raw spec item."""
         self.specs.delete_item(Key={"job_id": job_id})
+
+    def wake(self, job_id: str) -> None:
+        """Have a job looked at now, and not by the next tick."""
+        body = json.dumps({"job_id": job_id})
+        self.follow_ups.send_message(QueueUrl=self.environ["FLINKCTL_FOLLOW_UP_QUEUE_URL"], MessageBody=body)
 
     def flinkctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run flinkctl."""

@@ -33,11 +33,14 @@ def test_jobs_run_on_through_the_loss_of_the_tables_and_a_restore(team: Team, tm
     team.put(newer)
     team.wait("newer", lambda status: status["revision"]["desired"] > 3 and status["reason"] == "Paused")
     assert team.flinkctl("unpause", "--all").returncode == 0
-    kept = team.wait_stable("kept", 1)
-    back = team.wait("newer", lambda status: status["lifecycle"] == "STABLE" and status["revision"]["stable"] == 4)
+    for job in ("kept", "newer"):
+        team.wake(job)
+    kept = team.wait("kept", lambda status: status["ready"] and status["revision"]["running"] == 1)
+    back = team.wait("newer", lambda status: status["ready"] and status["revision"]["stable"] == 4)
     after = lives(team)
     for job in ("kept", "newer"):
         team.remove(job)
+    for job in ("kept", "newer"):
         team.wait(job, lambda status: status["lifecycle"] == "DELETED")
 
     assert restored.returncode == 0, restored.stdout + restored.stderr

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flink_controller.domain import (
+    backup,
     batch,
     blue_green,
     handover,
@@ -378,6 +379,16 @@ def _no_leftovers(patch: pytest.MonkeyPatch) -> None:
 @_mutant("a higher number on Flink is not minded", Hint("record_older_than_the_cluster"))
 def _ahead_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(planning, "_strays", lambda _: [])
+
+
+@_mutant("a restore does not read what attempts say of themselves", Hint("restored_from_before_an_upgrade"))
+def _unread_stamps(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backup, "read_stamp", lambda *_: None)
+
+
+@_mutant("a restore minds only what still runs", Hint("restored_after_an_end"))
+def _only_live(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backup, "_has_run", lambda one: not one.job.state.is_terminal)
 
 
 @_mutant(
