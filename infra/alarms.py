@@ -3,7 +3,7 @@
 Each description ends with the place that says what to do, so that whoever is woken does not have to search.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aws_cdk import Duration
@@ -12,6 +12,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from flink_controller.domain.alerts import Alert
 from flink_controller.domain.status import JobType
 from flink_controller.telemetry import Deployment, Metric
 from infra.compute import ControllerFunction
@@ -64,7 +65,7 @@ DASHBOARD_ONLY: Final = {
 
 
 class Alarms(Construct):
-    """Every alarm, each telling the alert topic both when it starts and when it is over."""
+    """Every alarm, telling the alert topic both when it starts and when it is over what no alert of a job tells it."""
 
     def __init__(
         self,
@@ -129,6 +130,7 @@ class Alarms(Construct):
             guide="jobs-stuck",
             periods=2,
             is_controller=False,
+            alerts=(Alert.STUCK,),
         )
 
     def _watch_clusters(self) -> None:
@@ -154,9 +156,9 @@ class Alarms(Construct):
 
     def _watch_deployments(self) -> None:
         # Of batch jobs these are runs that failed, which have an alarm of their own.
-        for status, says in (
-            (Deployment.FAILED, "A job was given up: it failed, and there is nothing to go back to."),
-            (Deployment.ROLLED_BACK, "A revision was refused, and the stable one comes back."),
+        for status, alert, says in (
+            (Deployment.FAILED, Alert.GIVEN_UP, "A job was given up: it failed, and there is nothing to go back to."),
+            (Deployment.ROLLED_BACK, Alert.ROLLED_BACK, "A revision was refused, and the stable one comes back."),
         ):
             self._alarm(
                 f"deployments-{status.value.replace('_', '-')}",
@@ -165,6 +167,7 @@ class Alarms(Construct):
                 says=says,
                 guide="deployment-failures",
                 is_controller=False,
+                alerts=(alert,),
             )
         self._alarm(
             "events-unreadable",
@@ -183,11 +186,15 @@ class Alarms(Construct):
         )
 
     def _watch_runs(self) -> None:
-        for metric, says in (
-            (Metric.RUNS_FAILED, "A run of a batch job has failed, its retries included."),
-            (Metric.RUNS_EXPIRED, "A run of a batch job was stopped because it took longer than ttl_seconds."),
-            (Metric.RUNS_LOST, "Nobody saw how a run of a batch job ended; it is not run again."),
-            (Metric.RUNS_MISSED, "A scheduled run of a batch job could not start in time."),
+        for metric, alert, says in (
+            (Metric.RUNS_FAILED, Alert.RUN_FAILED, "A run of a batch job has failed, its retries included."),
+            (
+                Metric.RUNS_EXPIRED,
+                Alert.RUN_FAILED,
+                "A run of a batch job was stopped because it took longer than ttl_seconds.",
+            ),
+            (Metric.RUNS_LOST, Alert.RUN_FAILED, "Nobody saw how a run of a batch job ended; it is not run again."),
+            (Metric.RUNS_MISSED, Alert.RUN_MISSED, "A scheduled run of a batch job could not start in time."),
         ):
             self._alarm(
                 metric.value[0].replace("_", "-"),
@@ -196,6 +203,7 @@ class Alarms(Construct):
                 says=says,
                 guide="runs",
                 is_controller=False,
+                alerts=(alert,),
             )
         self._alarm(
             "run-lateness",
@@ -316,25 +324,35 @@ class Alarms(Construct):
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
         periods: int = 1,
         is_controller: bool = True,
+        alerts: Sequence[Alert] = (),
     ) -> None:
-        """Add an alarm; `is_controller` says whether it tells of the controller itself rather than of somebody's job."""
+        """Add an alarm.
+
+        `is_controller` says whether it tells of the controller itself rather than of somebody's job; `alerts`, which notices
+        tell the topic of the same already, job by job: such an alarm changes its state, and the topic is not told twice.
+        """
         alarm = metric.create_alarm(
             self,
             construct_id,
-            alarm_description=self._described(says, guide=guide),
+            alarm_description=self._described(_told(says, alerts), guide=guide),
             threshold=threshold,
             comparison_operator=operator,
             evaluation_periods=periods,
             treat_missing_data=missing,
         )
-        alarm.add_alarm_action(self._action)
-        alarm.add_ok_action(self._action)
+        if not alerts:
+            alarm.add_alarm_action(self._action)
+            alarm.add_ok_action(self._action)
         self.all.append(alarm)
         if is_controller:
             self._of_controller.append(alarm)
 
     def _described(self, says: str, *, guide: str) -> str:
         return f"{says} What to do: {self._runbook}#{guide}"
+
+
+def _told(says: str, alerts: Sequence[Alert]) -> str:
+    return says if not alerts else f"{says} The topic is told by the alert {' or '.join(alert.value for alert in alerts)}."
 
 
 def _depth(queue: sqs.Queue) -> cloudwatch.Metric:

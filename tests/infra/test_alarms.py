@@ -18,6 +18,17 @@ from infra.functions import FUNCTIONS
 from tests.infra.conftest import ROOT, Resource, Synthesized
 from tests.unit.services.bench import Bench
 
+TOLD_BY_ALERTS = {
+    "deployments-failed": "given-up",
+    "deployments-rolled-back": "rolled-back",
+    "jobs-stuck": "stuck",
+    "runs-expired": "run-failed",
+    "runs-failed": "run-failed",
+    "runs-lost": "run-failed",
+    "runs-missed": "run-missed",
+}
+"""Alarms that leave the topic to the alerts of jobs."""
+
 
 def test_every_function_and_every_queue_of_failures_is_watched(prod: Synthesized) -> None:
     expected = {f"{row.name}-{aspect}" for row in FUNCTIONS for aspect in ("errors", "throttles", "duration")}
@@ -85,10 +96,22 @@ def test_the_dashboard_shows_every_metric_and_every_alarm(prod: Synthesized) -> 
     assert [title.partition("\n")[0] for title in titles] == ["# Is it healthy?", "# Is it busy?", "# What failed?"]
 
 
-def test_every_alarm_tells_the_topic_that_it_began_and_that_it_ended(prod: Synthesized) -> None:
-    for alarm in _alarms(prod).values():
-        assert [prod.label(action) for action in alarm["AlarmActions"]] == ["Messaging/Alerts"]
-        assert alarm["OKActions"] == alarm["AlarmActions"]
+def test_every_alarm_but_what_alerts_tell_tells_the_topic_that_it_began_and_that_it_ended(prod: Synthesized) -> None:
+    for name, alarm in _alarms(prod).items():
+        if name in TOLD_BY_ALERTS:
+            assert "AlarmActions" not in alarm
+            assert "OKActions" not in alarm
+            assert f" The topic is told by the alert {TOLD_BY_ALERTS[name]}. What to do: " in alarm["AlarmDescription"]
+        else:
+            assert [prod.label(action) for action in alarm["AlarmActions"]] == ["Messaging/Alerts"]
+            assert alarm["OKActions"] == alarm["AlarmActions"]
+
+
+def test_the_docs_say_which_alarms_leave_the_topic_to_alerts() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+
+    said = re.findall(r"`([a-z-]+)` \(alert ([a-z-]+)\)", text)
+    assert dict(said) == TOLD_BY_ALERTS
 
 
 def test_every_alarm_leads_to_the_section_of_the_runbook_that_names_it(prod: Synthesized) -> None:

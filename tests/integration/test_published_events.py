@@ -128,6 +128,26 @@ def test_records_come_again_from_the_first_that_could_not_be_published(
     assert [found["detail"]["reason"] for found in listener.published()] == ["Running", "JobFailed"]
 
 
+def test_a_bus_that_is_gone_loses_no_record_and_tells_nobody_before_it_is_back(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = sample("publish_events/mixed_batch.json")
+    RIGHTS.know("gone", "Messaging/Events")
+    with monkeypatch.context() as broken:
+        for name, value in settings.environment({"event_bus_name": "gone"}).items():
+            broken.setenv(name, value)
+        controller.cache_clear()
+
+        answer = invoke("publish_events", event)
+
+    first = event["Records"][0]["dynamodb"]["SequenceNumber"]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": first}]}
+    assert (listener.published(), listener.told()) == ([], [])
+    controller.cache_clear()
+    assert invoke("publish_events", event) == {"batchItemFailures": []}
+    assert len(listener.published()) == 4
+
+
 def test_schema_and_examples_are_what_the_code_publishes() -> None:
     for name, text in announcements.files().items():
         assert (announcements.ROOT / name).read_text(encoding="utf-8") == text, "run python -m infra.announcements"

@@ -418,6 +418,25 @@ def test_recoveries_in_a_row_wait_longer_each_time_and_come_to_an_end() -> None:
     assert job.says("Stalled") == ("True", "RecoveryGivenUp")
 
 
+def test_that_recovery_was_given_up_is_not_told_again_after_a_pause() -> None:
+    job = stuck(**UNHEALTHY)
+    job.look()
+    restarted(job)
+    job.wait(90).look()
+    restarted(job)
+    job.wait(60 * MINUTE).look()
+    assert job.told.count("RecoveryGivenUp") == 1
+
+    job.is_paused = True
+    job.wait(MINUTE).look()
+    held = job.says("Stalled")
+    job.is_paused = False
+    job.wait(MINUTE).look()
+
+    assert held == job.says("Stalled") == ("True", "RecoveryGivenUp")
+    assert job.told.count("RecoveryGivenUp") == 1
+
+
 def test_a_job_whose_code_deletes_its_checkpoints_is_not_cancelled() -> None:
     job = stuck(**UNHEALTHY)
     job.checkpoints = checkpoints(START, deletes_on_cancellation=True)

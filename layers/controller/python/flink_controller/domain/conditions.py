@@ -243,6 +243,8 @@ def _stalled(draft: Draft) -> None:
         "RecoveryGivenUp",
     }:
         _set(draft, "Stalled", "True", waiting[0], waiting[1])
+    elif _is_unjudged_since_given_up(draft):
+        pass
     elif _is_late(draft):
         _set(
             draft,
@@ -253,6 +255,16 @@ def _stalled(draft: Draft) -> None:
         )
     else:
         _set(draft, "Stalled", "False", "Progressing", "")
+
+
+def _is_unjudged_since_given_up(draft: Draft) -> bool:
+    """Whether restarts were given up, and this look, in a pause or without the cluster, could not tell that it is over.
+
+    The condition is what remembers that it was told.
+    """
+    known = draft.status.condition("Stalled")
+    is_blind = draft.facts.observation.pause is not None or draft.seen is None
+    return is_blind and bool(draft.status.symptoms) and known is not None and known.reason == "RecoveryGivenUp"
 
 
 def _ready(draft: Draft) -> None:
