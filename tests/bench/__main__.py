@@ -21,6 +21,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = {
     "operations": ("tests.bench.operations",),
     "cost": ("tests.bench.cost",),
     "cold-start": ("tests.bench.cold_start",),
+    "first-call": ("tests.bench.first_call",),
     "latency": ("tests.bench.latency",),
     "fleet": ("tests.bench.fleet",),
     "budgets": ("tests.bench.budgets",),

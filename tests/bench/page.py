@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import budgets, cold_start, cost, latency, soak
+from tests.bench import budgets, cold_start, cost, first_call, latency, soak
 from tests.bench.ground import RESULTS
 
 PAGE: Final = RESULTS.parent / "performance.md"
@@ -19,6 +19,7 @@ TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "budgets": budgets.tables,
     "latency": latency.tables,
     "cold-start": cold_start.tables,
+    "first-call": first_call.tables,
     "cost": cost.tables,
     "soak": soak.tables,
 }

@@ -1,5 +1,6 @@
 """What a function finds when it starts: its own code, the layers, and nothing else."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -76,7 +77,14 @@ def dependencies(local: Synthesized, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_the_layer_is_compiled_and_small_enough(dependencies: Path) -> None:
-    assert list((dependencies / "python").rglob("*.pyc"))
+    sources = list((dependencies / "python").rglob("*.py"))
+    compiled = [Path(importlib.util.cache_from_source(str(source))) for source in sources]
+    uncompiled = [source for source, code in zip(sources, compiled, strict=True) if not code.exists()]
+    headers = {code.read_bytes()[:8] for code in compiled if code.exists()}
+    # PEP 552: this interpreter's magic number, and the flags of a hash that nobody checks.
+    assert headers == {importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")}
+    # What is written for another version of Python does not compile in this one.
+    assert len(uncompiled) <= 3, uncompiled
     assert not (dependencies / "python" / "bin").exists()
     size = sum(file.stat().st_size for file in dependencies.rglob("*") if file.is_file())
     # Lambda's limit is 250 MB, unzipped, for a function with all its layers.
