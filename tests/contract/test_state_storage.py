@@ -332,3 +332,31 @@ def test_a_scheme_that_is_not_allowed_is_unreadable(tmp_path: Path, moto_world: 
 
     assert isinstance(result, StorageUnreadable)
     assert "only s3 addresses" in result.cause
+
+
+def test_savepoints_are_listed_with_all_that_they_take_complete_or_not(files: Storage) -> None:
+    files.write("op-1/savepoint-1/_metadata", metadata(1))
+    files.write("op-1/savepoint-1/shared/one", b"12345")
+    files.write("op-1/savepoint-2/two", b"1234567")
+    files.write("op-1/other/_metadata", metadata(2))
+    files.write("op-10/savepoint-3/_metadata", metadata(3))
+    storage: Any = files.port
+    by_scheme = StateStorageByScheme({"file": storage, "s3": storage})
+
+    found = by_scheme.savepoints(f"{files.root}/op-1")
+
+    assert isinstance(found, tuple)
+    assert [(one.path, one.size_bytes, one.is_complete) for one in found] == [
+        (f"{files.root}/op-1/savepoint-1", len(metadata(1)) + 5, True),
+        (f"{files.root}/op-1/savepoint-2", 7, False),
+    ]
+    assert sorted(by_scheme.directories(files.root)) == ["op-1", "op-10"]  # type: ignore[arg-type]  # it can be read
+    assert by_scheme.savepoints(f"{files.root}/nothing") == ()
+
+
+def test_savepoints_in_a_place_that_cannot_be_listed_are_no_empty_list(files: Storage) -> None:
+    storage: Any = files.port
+    by_scheme = StateStorageByScheme({"file": storage, "s3": storage})
+
+    assert isinstance(by_scheme.savepoints("s3://nobodys/flink"), StorageUnreadable)
+    assert isinstance(by_scheme.directories("gs://nobodys/flink"), StorageUnreadable)

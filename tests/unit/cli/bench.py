@@ -13,8 +13,10 @@ from typing import IO, Any
 
 from typer.testing import CliRunner
 
+from flink_controller.adapters.file_state import FileStateStorage
 from flink_controller.adapters.signatures import SignatureVerifier
 from flink_controller.adapters.signing import KeyPair, new_key_pair
+from flink_controller.adapters.state_storage import StateStorageByScheme
 from flink_controller.cli.context import Remote, Session, Signer
 from flink_controller.cli.main import app
 from flink_controller.domain.artifact import KeyAlgorithm, TrustedKey
@@ -214,6 +216,7 @@ class Bench:
             objects=self.objects,
             uploads=self.uploads,
             probe=lambda cluster: self.probes.get(cluster.name, self.probe),
+            savepoints=lambda: StateStorageByScheme({"file": FileStateStorage()}),
         )
 
     def work(self) -> None:

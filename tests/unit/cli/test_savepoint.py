@@ -5,8 +5,12 @@ from itertools import pairwise
 
 import pytest
 
+from flink_controller.domain.names import flink_job_id
+from flink_controller.domain.status import SavepointKind, SavepointRecord
+from flink_controller.ports import Commit
 from flink_controller.testing.flink_behaviour import JobBehaviour
-from tests.unit.cli.bench import SPEC, Bench
+from tests.unit.cli.bench import CLUSTER, SPEC, Bench
+from tests.unit.domain.reported_samples import status
 
 
 def test_a_savepoint_is_waited_for_and_its_path_printed(deployed: Bench) -> None:
@@ -166,3 +170,61 @@ def test_retention_leaves_as_many_as_it_says(deployed: Bench) -> None:
     assert 2 <= sum(one["state"] == "there" for one in found) <= 3
     assert len(removed(deployed)) >= 3
     assert all(one["path"] in deployed.storage.snapshots for one in found if one["state"] == "there")
+
+
+def test_savepoints_on_storage_that_are_not_on_record_are_listed_with_their_size(bench: Bench) -> None:
+    base = on_files(bench)
+    ours, others = flink_job_id("test", "etl", 1), flink_job_id("test", "other", 1)
+    write(bench, f"{ours}-1/savepoint-a/_metadata", 10)
+    write(bench, f"{ours}-2/savepoint-b/_metadata", 1_000)
+    write(bench, f"{ours}-2/savepoint-b/state", 1_048_576)
+    write(bench, f"{ours}-3/savepoint-c/state", 5)
+    write(bench, f"{others}-1/savepoint-d/_metadata", 10)
+    record(bench, f"{base}/{ours}-1/savepoint-a")
+
+    items = bench.run("savepoint", "list", "etl", "--storage", "-o", "json").json["items"]
+    out = bench.run("savepoint", "list", "etl", "--storage").out
+
+    assert [(one["path"], one["size_bytes"], one["is_complete"]) for one in sorted(items, key=lambda one: one["path"])] == [
+        (f"{base}/{ours}-2/savepoint-b", 1_049_576, True),
+        (f"{base}/{ours}-3/savepoint-c", 5, False),
+    ]
+    assert "1.0 MiB" in out
+    assert "savepoint-a" not in out
+
+
+def test_storage_with_nothing_unknown_says_so(bench: Bench) -> None:
+    on_files(bench)
+
+    assert bench.run("savepoint", "list", "etl", "--storage").out == "etl: every savepoint in its directories is on record\n"
+
+
+def test_storage_that_cannot_be_listed_says_what_is_needed(deployed: Bench) -> None:
+    result = deployed.run("savepoint", "list", "etl", "--storage")
+
+    assert (result.status, result.out) == (1, "")
+    assert "FLINKCTL_STATE_BUCKETS" in result.err
+
+
+def on_files(bench: Bench) -> str:
+    """Have a job whose savepoints lie in files, and give their directory."""
+    root = f"file://{bench.directory}/sp"
+    bench.registry.put_cluster(CLUSTER.model_copy(update={"savepoint_root": root}))
+    bench.specs.put("etl", SPEC)
+    bench.put_status(status())
+    return f"{root}/default/savepoints"
+
+
+def write(bench: Bench, path: str, size: int) -> None:
+    """Write a file of a savepoint."""
+    target = bench.directory / "sp/default/savepoints" / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"x" * size)
+
+
+def record(bench: Bench, path: str) -> None:
+    """Have a savepoint on record."""
+    now = bench.clock.now()
+    held = bench.statuses.acquire("etl", owner="t", now=now, until=now + timedelta(seconds=1))
+    known = SavepointRecord(number=1, path=path, kind=SavepointKind.MANUAL, completed_at=now)
+    bench.statuses.commit(held, Commit(status(), savepoints=(known,)), release=True)

@@ -23,6 +23,7 @@ from flink_controller.domain.observation import (
     JarSeen,
     JobSeen,
     Load,
+    SavepointFound,
     StorageUnreadable,
     StoredState,
     TaskFailure,
@@ -396,6 +397,16 @@ class StateStorage(Protocol):
 
     def holds(self, path: str) -> bool | StorageUnreadable:
         """Tell whether a complete savepoint or checkpoint lies at a place. Never raises."""
+
+
+class SavepointStorage(Protocol):
+    """What a person lists of a job's savepoints, with rights of the person's own. Nothing here raises or changes anything."""
+
+    def directories(self, uri: str) -> tuple[str, ...] | StorageUnreadable:
+        """List the directories directly under a URI; nothing when it does not exist."""
+
+    def savepoints(self, directory: str) -> tuple[SavepointFound, ...] | StorageUnreadable:
+        """List the savepoints directly in a directory, complete or not, with the bytes that each takes."""
 
 
 class FlinkGateway(Protocol):

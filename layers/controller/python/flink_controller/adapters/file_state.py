@@ -1,7 +1,7 @@
 """Checkpoints and savepoints on a file system: for a laptop, where Flink has no S3 plugin."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,17 @@ class FileStateStorage:
             return None
         except OSError as error:
             raise UnreadableError(f"read {uri}: {error.strerror}") from error
+
+    def files(self, uri: str) -> Iterator[tuple[str, int, datetime]]:
+        """List every file under a URI, by its path from there, with its size in bytes and when it was written."""
+        base = _path(uri)
+        try:
+            for path in sorted(base.rglob("*")):
+                if path.is_file():
+                    known = path.stat()
+                    yield str(path.relative_to(base)), known.st_size, datetime.fromtimestamp(known.st_mtime, tz=UTC)
+        except OSError as error:
+            raise UnreadableError(f"list {uri}: {error.strerror}") from error
 
 
 def _path(uri: str) -> Path:

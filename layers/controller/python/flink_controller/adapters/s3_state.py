@@ -4,7 +4,7 @@ Read by listing with a delimiter, so that the many files of shared state beside 
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -87,6 +87,18 @@ class S3StateStorage:
                     if code_of(error) in _ABSENT | {_EMPTY}:
                         return None
                     raise
+        except ControllerError as error:
+            raise UnreadableError(str(error)) from error
+
+    def files(self, uri: str) -> "Iterator[tuple[str, int, datetime]]":
+        """List every object under a URI, by its path from there, with its size in bytes and when it was written."""
+        bucket, key = self._place(uri)
+        prefix = f"{key}/"
+        try:
+            with translated(f"list {uri}"):
+                for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                    for entry in page.get("Contents", ()):
+                        yield entry["Key"].removeprefix(prefix), entry["Size"], entry["LastModified"]
         except ControllerError as error:
             raise UnreadableError(str(error)) from error
 

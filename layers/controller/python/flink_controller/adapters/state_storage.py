@@ -1,11 +1,11 @@
 """Which storage answers for which address: a cluster's roots may lie on S3 or, on a laptop, in files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flink_controller.adapters.stored_state import UnreadableError, find_state, holds_state
+from flink_controller.adapters.stored_state import UnreadableError, find_state, holds_state, list_savepoints
 from flink_controller.domain.names import shown
-from flink_controller.domain.observation import StorageUnreadable, StoredState
+from flink_controller.domain.observation import SavepointFound, StorageUnreadable, StoredState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +40,21 @@ class StateStorageByScheme:
     def head(self, uri: str) -> "tuple[bytes, datetime] | None":
         """Read the first bytes of a file."""
         return self._storage(uri).head(uri)
+
+    def savepoints(self, directory: str) -> "tuple[SavepointFound, ...] | StorageUnreadable":
+        """List the savepoints in an operation's directory, complete or not, with the bytes that each takes."""
+        return list_savepoints(self, directory)
+
+    def files(self, uri: str) -> "Iterator[tuple[str, int, datetime]]":
+        """List every file under a URI."""
+        return self._storage(uri).files(uri)
+
+    def directories(self, uri: str) -> tuple[str, ...] | StorageUnreadable:
+        """List the directories directly under a URI. Never raises."""
+        try:
+            return tuple(self.names(uri))
+        except UnreadableError as error:
+            return StorageUnreadable(str(error))
 
     def _storage(self, uri: str) -> "Directory":
         storage = self._storages.get(uri.partition(":")[0])

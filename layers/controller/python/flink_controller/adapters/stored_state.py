@@ -7,12 +7,12 @@ checkpoints and savepoints of one attempt can be put in order.
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from flink_controller.domain.names import shown
-from flink_controller.domain.observation import Checkpoint, StorageUnreadable, StoredState
+from flink_controller.domain.observation import Checkpoint, SavepointFound, StorageUnreadable, StoredState
 
 METADATA: Final = "_metadata"
 HEADER_BYTES: Final = 16
@@ -46,6 +46,34 @@ class Directory(Protocol):
         Raises:
             UnreadableError: it could not be read.
         """
+
+    def files(self, uri: str) -> Iterator[tuple[str, int, datetime]]:
+        """List every file under a URI, by its path from there, with its size in bytes and when it was written.
+
+        Raises:
+            UnreadableError: it could not be listed.
+        """
+
+
+def list_savepoints(directory: Directory, uri: str) -> tuple[SavepointFound, ...] | StorageUnreadable:
+    """List the savepoints under a URI, complete or not, with the bytes that each takes. Never raises."""
+    found: dict[str, SavepointFound] = {}
+    try:
+        base = _safe(uri)
+        for path, size_bytes, written_at in directory.files(base):
+            name, _, rest = path.partition("/")
+            if not name.startswith(_SAVEPOINT) or not rest:
+                continue
+            known = found.get(name) or SavepointFound(f"{base}/{name}", 0, written_at, is_complete=False)
+            found[name] = SavepointFound(
+                known.path,
+                known.size_bytes + size_bytes,
+                max(known.written_at, written_at),
+                is_complete=known.is_complete or rest == METADATA,
+            )
+    except UnreadableError as error:
+        return StorageUnreadable(str(error))
+    return tuple(found[name] for name in sorted(found))
 
 
 def find_state(

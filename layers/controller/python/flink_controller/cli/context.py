@@ -30,6 +30,7 @@ from flink_controller.ports import (
     EventBus,
     FollowUps,
     ObjectVersion,
+    SavepointStorage,
     SignatureVerifier,
     StatusStore,
 )
@@ -182,6 +183,8 @@ class Remote:
     """Gives a queue of failures by its address; makes no call."""
     outlets: Callable[[], Outlets] | None = None
     """Gives the ways out; makes no call."""
+    savepoints: Callable[[], SavepointStorage] | None = None
+    """Gives the place where savepoints lie; makes no call."""
     backups: Callable[[], Backups] | None = None
     """Gives both tables whole; makes no call. None where nothing is stored in tables."""
     whoami: Callable[[], str] = lambda: ""
@@ -278,13 +281,16 @@ def connect(environ: Mapping[str, str]) -> Remote:
     from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore  # noqa: PLC0415
     from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore  # noqa: PLC0415
     from flink_controller.adapters.event_bus import EventBridgeBus  # noqa: PLC0415
+    from flink_controller.adapters.file_state import FileStateStorage  # noqa: PLC0415
     from flink_controller.adapters.flink_rest import FlinkRestConnections  # noqa: PLC0415
     from flink_controller.adapters.s3_artifacts import S3ArtifactObjects  # noqa: PLC0415
+    from flink_controller.adapters.s3_state import SCHEMES, S3StateStorage  # noqa: PLC0415
     from flink_controller.adapters.s3_uploads import S3Uploads  # noqa: PLC0415
     from flink_controller.adapters.secrets import SecretsManager  # noqa: PLC0415
     from flink_controller.adapters.sns_alerts import SnsAlerts  # noqa: PLC0415
     from flink_controller.adapters.sqs_dead_letters import SqsDeadLetters  # noqa: PLC0415
     from flink_controller.adapters.sqs_follow_ups import SqsFollowUps  # noqa: PLC0415
+    from flink_controller.adapters.state_storage import StateStorageByScheme  # noqa: PLC0415
     from flink_controller.bootstrap import policy_of  # noqa: PLC0415
     from flink_controller.domain.spec import JobSpec  # noqa: PLC0415
 
@@ -295,6 +301,7 @@ def connect(environ: Mapping[str, str]) -> Remote:
             f"{error}: run `source .local/env` for a local stack, or export these from the stack's outputs (docs/cli.md)"
         ) from None
     aws = AWSClients()
+    on_s3 = dict.fromkeys(SCHEMES, S3StateStorage(lambda: aws.s3, buckets=settings.buckets_of_state))
     return Remote(
         settings=settings,
         policy=policy_of(settings),
@@ -315,6 +322,9 @@ def connect(environ: Mapping[str, str]) -> Remote:
             DynamoEvents(lambda: aws.dynamodb, settings.controller_state_table_name, controller_id=settings.controller_id),
             EventBridgeBus(lambda: aws.events, settings.event_bus_name),
             SnsAlerts(lambda: aws.sns, settings.alert_topic_arn),
+        ),
+        savepoints=lambda: StateStorageByScheme(
+            {**on_s3, "file": FileStateStorage()} if settings.environment == "local" else on_s3
         ),
         backups=lambda: DynamoBackup(
             lambda: aws.dynamodb,

@@ -41,7 +41,7 @@ the stack's outputs:
 | `FLINKCTL_CONTROLLER_ID` | `controller_id` of the environment in `cdk.json` |
 | `FLINKCTL_ENVIRONMENT` | `local`, `dev` or `prod`; `dev` without it |
 | `FLINKCTL_NAMESPACE_BUCKETS` | `namespace_buckets` of the environment in `cdk.json`, as `NAMESPACE=BUCKET,…`; where there are any |
-| `FLINKCTL_STATE_BUCKETS` | `state_buckets` of the environment in `cdk.json`; for `cluster add` and `cluster check` |
+| `FLINKCTL_STATE_BUCKETS` | `state_buckets` of the environment in `cdk.json`; for `cluster add`, `cluster check` and `savepoint list --storage` |
 | `FLINKCTL_SIGNING_KEY` | file of the private key that `artifact push` and `artifact sign` use; optional |
 
 Region, credentials and endpoint are AWS's own: `AWS_DEFAULT_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, …. Teams need to read and

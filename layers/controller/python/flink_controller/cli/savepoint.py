@@ -1,22 +1,30 @@
 """Savepoints of a job: `savepoint create`, `list`, `delete`. `savepoint JOB` is short for `savepoint create JOB`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
-from flink_controller.cli.context import Session, remote_of, session_of
+from flink_controller.cli.context import Remote, Session, remote_of, session_of
 from flink_controller.cli.fault import FailureError, TimedOutError
 from flink_controller.cli.job import JobArgument, find
-from flink_controller.cli.output import Format, FormatOption, emit, print_table, printable, say, tell
+from flink_controller.cli.output import Format, FormatOption, age, emit, print_table, printable, say, size, tell
 from flink_controller.cli.waiting import POLL
 from flink_controller.cli.wish import ask_once, edit, item_of, nonce_of
+from flink_controller.domain.intents import savepoint_base
+from flink_controller.domain.names import JobName, tag
+from flink_controller.domain.observation import SavepointFound, StorageUnreadable
 from flink_controller.domain.report import SavepointEntry, savepoint_entries
 from flink_controller.domain.retention import canonical, is_needed
+from flink_controller.domain.run_arguments import iso
 from flink_controller.domain.saving import MANUAL
-from flink_controller.domain.status import SavepointKind
+from flink_controller.domain.spec import ValidSpec, read_spec
+from flink_controller.domain.status import SavepointKind, SavepointRecord
+
+T = TypeVar("T")
 
 
 class Verbs(TyperGroup):
@@ -58,12 +66,23 @@ def create(
 
 
 @app.command(name="list", epilog="Example: flinkctl savepoint list etl -o json")
-def list_(context: typer.Context, job: JobArgument, output: FormatOption = Format.TABLE) -> None:
+def list_(
+    context: typer.Context,
+    job: JobArgument,
+    storage: Annotated[  # noqa: FBT002  # a flag
+        bool, typer.Option("--storage", help="Show those that lie on storage and are not on record instead.")
+    ] = False,
+    output: FormatOption = Format.TABLE,
+) -> None:
     """Show a job's savepoints, oldest first.
 
-    With what they were taken for, and which of the revisions on record run the very program that wrote them.
+    With what they were taken for, and which of the revisions on record run the very program that wrote them. --storage lists
+    the job's directories with your own rights, and deletes nothing.
     """
     remote = remote_of(context)
+    if storage:
+        _list_unrecorded(session_of(context), job, output)
+        return
     found = savepoint_entries(remote.statuses.savepoints(job), remote.statuses.revisions(job))
     if not found:
         find(remote, job)
@@ -106,6 +125,66 @@ def delete(
 
     edit(remote, job, item, change)
     say(f"{name}: savepoint {found.number} is removed while the job runs (deployment.savepoint_disposal.nonce: {nonce})")
+
+
+def _list_unrecorded(session: Session, job: str, output: Format) -> None:
+    """Print the savepoints on storage that the record does not know, with size and age."""
+    remote, now = session.remote, session.clock.now()
+    find(remote, job)
+    assert remote.savepoints is not None
+    places, recorded = remote.savepoints(), remote.statuses.savepoints(job)
+    known = {canonical(one.path) for one in recorded}
+    found: list[SavepointFound] = []
+    for base in _bases(remote, job, recorded):
+        mark = tag(remote.settings.controller_id, job)
+        for name in _listed(places.directories(base)):
+            if name.startswith(mark):
+                found += [one for one in _listed(places.savepoints(f"{base}/{name}")) if canonical(one.path) not in known]
+    found.sort(key=lambda one: one.written_at)
+
+    def table() -> None:
+        if not found:
+            say(f"{printable(job)}: every savepoint in its directories is on record")
+            return
+        columns = ("WRITTEN", "AGE", "SIZE", "COMPLETE", "PATH")
+        print_table(
+            columns,
+            [
+                (
+                    one.written_at,
+                    age(now - one.written_at),
+                    size(one.size_bytes),
+                    "yes" if one.is_complete else "no",
+                    one.path,
+                )
+                for one in found
+            ],
+        )
+
+    items = [{**asdict(one), "written_at": iso(one.written_at)} for one in found]
+    emit({"items": items}, output, table=table)
+
+
+def _bases(remote: Remote, job: str, recorded: Sequence[SavepointRecord]) -> list[str]:
+    """Name the directories of a job's savepoints: where its spec has them now, and where those on record lie."""
+    bases = [one.path.rstrip("/").rsplit("/", 2)[0] for one in recorded if one.kind is not SavepointKind.OUTSIDE]
+    item = remote.specs.read(job)
+    view = None if item is None else read_spec(job, item)
+    if isinstance(view, ValidSpec):
+        cluster = remote.registry.cluster(view.spec.cluster)
+        if cluster is not None:
+            path = view.spec.deployment.savepoint_path
+            bases.append(savepoint_base(cluster.savepoint_root, JobName.parse(job), path))
+    return list(dict.fromkeys(bases))
+
+
+def _listed(answer: tuple[T, ...] | StorageUnreadable) -> tuple[T, ...]:
+    if isinstance(answer, StorageUnreadable):
+        raise FailureError(
+            f"{answer.cause}; the bucket must be in FLINKCTL_STATE_BUCKETS, and you need s3:ListBucket there"
+            " (file:// can be listed on a local stack alone)"
+        )
+    return answer
 
 
 def _completed(session: Session, job: str, nonce: str, known: int, timeout: timedelta) -> str:

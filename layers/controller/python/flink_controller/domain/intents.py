@@ -44,6 +44,11 @@ def load_revision(draft: Draft, revision: RevisionRef) -> LoadRevision | None:
     return LoadRevision(revision.number)
 
 
+def savepoint_base(root: str, name: JobName, path: str) -> str:
+    """Name the directory in which each operation that takes a savepoint of a job has its own."""
+    return f"{root}/{name.namespace}/{path.strip('/')}"
+
+
 def new_operation(draft: Draft, kind: OperationKind, job: str, purpose: str, *, spec: JobSpec | None = None) -> Operation:
     """Make an operation with the next number; with a spec it gets a savepoint directory of its own."""
     sequence = draft.status.operation_counter + 1
@@ -52,8 +57,7 @@ def new_operation(draft: Draft, kind: OperationKind, job: str, purpose: str, *, 
     if spec is not None:
         cluster, name = draft.facts.observation.cluster, JobName.parse(draft.facts.job_id)
         assert cluster is not None
-        path = spec.deployment.savepoint_path.strip("/")
-        directory = f"{cluster.savepoint_root}/{name.namespace}/{path}/{job}-{sequence}"
+        directory = f"{savepoint_base(cluster.savepoint_root, name, spec.deployment.savepoint_path)}/{job}-{sequence}"
     return Operation(
         kind=kind,
         sequence=sequence,

@@ -326,6 +326,19 @@ class StoredState:
 
 
 @dataclass(frozen=True)
+class SavepointFound:
+    """A savepoint that lies on storage, whoever took it."""
+
+    path: str
+    size_bytes: int
+    """Of all its own files; an incremental one in native format also needs files of others."""
+    written_at: datetime
+    """When its newest file was written."""
+    is_complete: bool
+    """Whether its metadata, which Flink writes last, is there."""
+
+
+@dataclass(frozen=True)
 class StorageUnreadable:
     """Storage could not be listed; nothing may be concluded."""
 
