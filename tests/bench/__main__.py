@@ -29,7 +29,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = {
     "page": ("tests.bench.page",),
 }
 """By name: a module and its arguments, in the order in which they run. `cost` reads what `operations` kept."""
-LIMIT_S: Final = 15 * 60.0
+LIMIT_S: Final = 20 * 60.0
 """Of one part. One that hangs is interrupted, so that it stops what it started."""
 GRACE_S: Final = 60.0
 
