@@ -216,6 +216,15 @@ def test_the_job_list_counts_finished_tasks_as_running(server: Server, version: 
     assert seen["0c"].modified_ms > 1_700_000_000_000
 
 
+def test_a_list_of_some_jobs_holds_those_whose_ids_begin_so(server: Server, version: str) -> None:
+    server.answers["GET /jobs/overview"] = recorded(version, "jobs")
+    everything = server.gateway().jobs()
+    wanted = everything[0].flink_job_id
+
+    assert server.gateway().jobs(wanted) == [job for job in everything if job.flink_job_id == wanted]
+    assert server.gateway().jobs("0123456789abcdef") == []
+
+
 def test_the_incarnation_is_the_web_directory(server: Server, version: str) -> None:
     server.answers["GET /jobmanager/config"] = recorded(version, "config")
 
@@ -409,6 +418,8 @@ def test_a_list_with_one_wrong_entry_proves_nothing(server: Server, entry: str) 
 
     with pytest.raises(FlinkUnreachableError):
         server.gateway().jobs()
+    with pytest.raises(FlinkUnreachableError):
+        server.gateway().jobs("of another job")
 
 
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))

@@ -288,8 +288,8 @@ def test_a_burn_whose_jar_cannot_be_brought_is_tried_again() -> None:
     # The JobManager goes once it has listed the jobs, so that the burn finds nobody.
     listed = bench.flink.jobs
 
-    def last_words() -> list[JobSeen]:
-        found = listed()
+    def last_words(prefix: str = "") -> list[JobSeen]:
+        found = listed(prefix)
         bench.flink.kill_jobmanager()
         return found
 

@@ -419,8 +419,8 @@ class FlinkGateway(Protocol):
     def config(self) -> ClusterConfig:
         """Read the JobManager's configuration and incarnation."""
 
-    def jobs(self) -> list[JobSeen]:
-        """List every job the cluster knows."""
+    def jobs(self, prefix: str = "") -> list[JobSeen]:
+        """List every job the cluster knows whose id begins so."""
 
     def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
         """Read a job's global parameters: as they were given, unless its own code has set others.

@@ -109,9 +109,9 @@ class FlinkRest:
         """List TaskManagers. One call."""
         return self._get("/taskmanagers", answers.task_managers)
 
-    def jobs(self) -> list[JobSeen]:
-        """List all jobs. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""
-        return self._get("/jobs/overview", answers.jobs)
+    def jobs(self, prefix: str = "") -> list[JobSeen]:
+        """List the jobs whose ids begin so. One call; `/jobs/overview` is current, where `/jobs/:id` comes from a cache."""
+        return self._get("/jobs/overview", lambda body: answers.jobs(body, prefix))
 
     def parameters(self, flink_job_id: str) -> Mapping[str, str] | None:
         """Read a job's global parameters. One call."""

@@ -9,7 +9,7 @@ from flink_controller.domain import health, vitals
 from flink_controller.domain.artifact import Artifact, ArtifactHead
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
-from flink_controller.domain.names import JobName, attempt_number, tag
+from flink_controller.domain.names import JobName, tag
 from flink_controller.domain.observation import (
     ApplicationSeen,
     Checkpoints,
@@ -240,7 +240,7 @@ def _living_ids(status: JobStatus) -> list[str]:
 
 
 def _ours(gateway: FlinkGateway, job_tag: str) -> dict[str, JobSeen]:
-    return {job.flink_job_id: job for job in gateway.jobs() if attempt_number(job_tag, job.flink_job_id) is not None}
+    return {job.flink_job_id: job for job in gateway.jobs(job_tag)}
 
 
 def _with_details(gateway: FlinkGateway, seen: FlinkSeen, status: JobStatus, spec: SpecView, now: datetime) -> FlinkSeen:

@@ -319,10 +319,10 @@ class FlinkTwin:
             },
         )
 
-    def jobs(self) -> list[JobSeen]:
-        """List every job the cluster knows."""
+    def jobs(self, prefix: str = "") -> list[JobSeen]:
+        """List every job the cluster knows whose id begins so."""
         self._arrive("jobs")
-        return [self._seen(job) for job in self._jobs.values()]
+        return [self._seen(job) for flink_job_id, job in self._jobs.items() if flink_job_id.startswith(prefix)]
 
     def free_slots(self) -> int:
         """Count the slots that nothing uses."""
