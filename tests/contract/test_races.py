@@ -16,6 +16,7 @@ from flink_controller.adapters.dynamodb_specs import EditableDynamoSpecStore
 from flink_controller.adapters.dynamodb_statuses import DynamoStatusStore
 from flink_controller.domain.errors import LeaseTakenError, QuotaExceededError, StaleWriteError, TransientError
 from flink_controller.domain.status import Run, RunOutcome, StagedJar
+from flink_controller.domain.trust import Quotas
 from flink_controller.ports import Commit, Held
 from tests.contract.samples import DIGEST, event, held, recorded, status, version
 from tests.contract.worlds import KNOWN_FIELDS, AwsWorld, after
@@ -171,7 +172,9 @@ def test_one_of_many_starts_an_instant_and_the_quota_holds(stores: list[DynamoSt
         made = Run(scheduled_at=after(0), outcome=RunOutcome.RUNNING)
         while True:
             try:
-                store.commit(lease, Commit(status(lease.job_id), started_runs=(made,), quota=3), release=False)
+                store.commit(
+                    lease, Commit(status(lease.job_id), started_runs=(made,), quotas=Quotas(active_runs=3)), release=False
+                )
             except QuotaExceededError:
                 return "refused"
             except TransientError:

@@ -6,6 +6,7 @@ import pytest
 
 from flink_controller.domain.errors import QuotaExceededError, RunTakenError, StaleWriteError
 from flink_controller.domain.status import Run, RunOutcome
+from flink_controller.domain.trust import Quotas
 from flink_controller.ports import Commit
 from tests.contract.samples import event, held, recorded, status
 from tests.contract.worlds import World, after
@@ -20,7 +21,7 @@ def at(minute: int) -> datetime:
 
 
 def starting(*minutes: int, quota: int = 10, job_id: str = "job") -> Commit:
-    return Commit(status(job_id), started_runs=tuple(run(minute) for minute in minutes), quota=quota)
+    return Commit(status(job_id), started_runs=tuple(run(minute) for minute in minutes), quotas=Quotas(active_runs=quota))
 
 
 def test_a_started_run_is_read_back(world: World) -> None:
@@ -44,7 +45,9 @@ def test_an_instant_has_one_run_and_a_second_one_writes_nothing(world: World) ->
 
     with pytest.raises(RunTakenError) as caught:
         world.statuses.commit(
-            lease, Commit(status(cluster="other"), events=(event(1),), started_runs=(run(1),), quota=10), release=False
+            lease,
+            Commit(status(cluster="other"), events=(event(1),), started_runs=(run(1),), quotas=Quotas()),
+            release=False,
         )
 
     assert caught.value.scheduled_at == at(1)
@@ -78,7 +81,9 @@ def test_the_end_of_a_run_makes_room_for_another(world: World) -> None:
     recorded(world.statuses, starting(1, quota=1))
     ended = run(1, RunOutcome.SUCCEEDED)
 
-    recorded(world.statuses, Commit(status(), started_runs=(run(2),), runs=(ended,), ended_runs=1, quota=1))
+    recorded(
+        world.statuses, Commit(status(), started_runs=(run(2),), runs=(ended,), ended_runs=1, quotas=Quotas(active_runs=1))
+    )
 
     with pytest.raises(QuotaExceededError):
         recorded(world.statuses, starting(3, quota=1, job_id="other"))

@@ -43,7 +43,7 @@ from flink_controller.domain.status import (
     StagedJar,
     StatusSummary,
 )
-from flink_controller.domain.trust import Denial, NamespacePolicy, RegistryEvent, Trust
+from flink_controller.domain.trust import Denial, NamespacePolicy, Quotas, RegistryEvent, Trust
 
 STATUS_LIMIT_BYTES: Final = 48 * 1024
 """Largest status item. With paths of usual length one has 2 to 6 KB; with every path and name as long as is allowed it fits
@@ -82,14 +82,25 @@ class Commit:
     """Records of runs, new or not."""
     ended_runs: int = 0
     """Places of the quota that are given back."""
-    quota: int = 0
-    """Runs of the namespace that may be active at a time."""
+    quotas: Quotas | None = None
+    """What the namespace may have; None: what is taken is counted, whether it fits or not."""
     forgotten: tuple[int, ...] = ()
     """Revisions to delete."""
     savepoints: tuple[SavepointRecord, ...] = ()
     """Records of savepoints, new or not."""
     disposed: tuple[int, ...] = ()
     """Savepoints whose records to delete."""
+
+    def takes(self, before: JobStatus | None) -> dict[str, int]:
+        """Give by how much the namespace's counts change, named as in `Quotas`; what stays is left out."""
+        held, holds = None if before is None else before.reserved, self.status.reserved
+        slots = (0 if holds is None else holds.slots) - (0 if held is None else held.slots)
+        changes = {
+            "active_runs": len(self.started_runs) - self.ended_runs,
+            "jobs": (holds is not None) - (held is not None),
+            "slots": slots,
+        }
+        return {name: change for name, change in changes.items() if change}
 
 
 class Clock(Protocol):

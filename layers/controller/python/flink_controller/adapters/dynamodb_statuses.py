@@ -35,7 +35,6 @@ from flink_controller.adapters.dynamodb_items import (
 from flink_controller.domain.errors import (
     ControllerError,
     LeaseTakenError,
-    QuotaExceededError,
     RunTakenError,
     StaleWriteError,
     TransientError,
@@ -54,6 +53,7 @@ from flink_controller.domain.status import (
     StagedJar,
     StatusSummary,
 )
+from flink_controller.domain.trust import asked_to_fit, no_room
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class DynamoStatusStore:
         commit_id = uuid.uuid4().hex
         update = self._status_update(held, commit.status, commit_id=commit_id, release=release)
         # The conditions of a new run stand where a cancellation can be read by its place: see _judge_cancellation.
-        conditional = [*self._new_runs(held.job_id, commit), *self._quota_update(held.job_id, commit)]
+        conditional = [*self._new_runs(held.job_id, commit), *self._quota_update(held, commit)]
         items = [
             *conditional,
             *self._puts(held.job_id, commit),
@@ -385,23 +385,28 @@ class DynamoStatusStore:
             made["Put"]["ConditionExpression"] = "attribute_not_exists(sk)"
             yield made
 
-    def _quota_update(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
-        """Take places of the namespace's quota, or give them back; once, because it is part of the status's write."""
-        more = len(commit.started_runs) - commit.ended_runs
-        if more == 0:
+    def _quota_update(self, held: Held, commit: Commit) -> Iterator[dict[str, Any]]:
+        """Take places of the namespace's quotas, or give them back; once, because it is part of the status's write."""
+        changes = commit.takes(held.status)
+        if not changes:
             return
         update: dict[str, Any] = {
             "TableName": self._table,
-            "Key": {"pk": text(f"QUOTA#{JobName.parse(job_id).namespace}"), "sk": text("RUNS")},
-            "UpdateExpression": "ADD active_runs :more",
-            "ExpressionAttributeValues": {":more": number(more)},
+            "Key": {"pk": text(f"QUOTA#{JobName.parse(held.job_id).namespace}"), "sk": text("RUNS")},
+            "UpdateExpression": f"ADD {', '.join(f'#{name} :{name}' for name in changes)}",
+            "ExpressionAttributeNames": {f"#{name}": name for name in changes},
+            "ExpressionAttributeValues": {f":{name}": number(more) for name, more in changes.items()},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        if more > commit.quota:
-            # The condition lets the first run of a namespace pass.
-            raise _too_many(commit.quota)
-        if more > 0:
-            update["ConditionExpression"] = "attribute_not_exists(active_runs) OR active_runs <= :room"
-            update["ExpressionAttributeValues"][":room"] = number(commit.quota - more)
+        conditions = []
+        for name, more, limit in asked_to_fit(commit.quotas, changes):
+            if more > limit:
+                # The condition lets the first of a namespace pass.
+                raise no_room(commit.quotas, changes, {})
+            conditions.append(f"(attribute_not_exists(#{name}) OR #{name} <= :room_{name})")
+            update["ExpressionAttributeValues"][f":room_{name}"] = number(limit - more)
+        if conditions:
+            update["ConditionExpression"] = " AND ".join(conditions)
         yield {"Update": update}
 
     def _deletes(self, job_id: str, commit: Commit) -> Iterator[dict[str, Any]]:
@@ -463,12 +468,6 @@ class DynamoStatusStore:
             asked["ExclusiveStartKey"] = last
 
 
-def _too_many(quota: int) -> QuotaExceededError:
-    return QuotaExceededError(
-        f"the namespace has as many active runs as it may have ({quota}); flinkctl policy set --max-active-runs N raises that"
-    )
-
-
 def _judge_cancellation(held: Held, commit_id: str, commit: Commit, error: "ClientError") -> bool:
     reasons: list[Any] = list(error.response.get("CancellationReasons", ()))
     codes = [str(reason.get("Code", "None")) for reason in reasons]
@@ -477,7 +476,9 @@ def _judge_cancellation(held: Held, commit_id: str, commit: Commit, error: "Clie
         # The status update comes first, then the new runs, then the quota; nothing else has a condition.
         if failed <= len(commit.started_runs):
             raise RunTakenError(held.job_id, commit.started_runs[failed - 1].scheduled_at) from error
-        raise _too_many(commit.quota) from error
+        item = reasons[failed].get("Item", {})
+        taken = {name: int(value["N"]) for name, value in item.items() if "N" in value}
+        raise no_room(commit.quotas, commit.takes(held.status), taken) from error
     if failed == 0:
         _demand_own_commit(held, reasons[0].get("Item", {}), commit_id, error)
         return True

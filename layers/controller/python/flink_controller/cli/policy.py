@@ -46,6 +46,16 @@ def set_(
     max_active_runs: Annotated[
         int, typer.Option(min=0, max=10_000, metavar="N", help="Runs of batch jobs at a time; 0 lets none start.")
     ] = Quotas().active_runs,
+    max_jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=100_000, metavar="N", help="Streaming jobs at a time. Not said: as many as there are specs."
+        ),
+    ] = None,
+    max_slots: Annotated[
+        int | None,
+        typer.Option(min=0, max=1_000_000, metavar="N", help="Slots they may take, by parallelism. Not said: any number."),
+    ] = None,
 ) -> None:
     """Write a namespace's whole policy.
 
@@ -64,7 +74,7 @@ def set_(
                 "thresholds": thresholds,
                 "on_distrust": on_distrust,
                 "state_roots": state_root or (),
-                "quotas": {"active_runs": max_active_runs},
+                "quotas": {"active_runs": max_active_runs, "jobs": max_jobs, "slots": max_slots},
                 "allowed_clusters": cluster or (ANY_CLUSTER,),
             }
         )
@@ -99,7 +109,17 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             say("no policies; every namespace has the defaults")
             return
         print_table(
-            ("NAMESPACE", "STATEMENT", "THRESHOLDS", "ON DISTRUST", "STATE ROOTS", "ACTIVE RUNS", "CLUSTERS"),
+            (
+                "NAMESPACE",
+                "STATEMENT",
+                "THRESHOLDS",
+                "ON DISTRUST",
+                "STATE ROOTS",
+                "ACTIVE RUNS",
+                "JOBS",
+                "SLOTS",
+                "CLUSTERS",
+            ),
             [
                 (
                     one.namespace,
@@ -108,6 +128,8 @@ def list_(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
                     one.on_distrust,
                     ", ".join(one.state_roots),
                     one.quotas.active_runs,
+                    one.quotas.jobs,
+                    one.quotas.slots,
                     ", ".join(one.allowed_clusters),
                 )
                 for one in found

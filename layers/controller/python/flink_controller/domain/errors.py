@@ -2,7 +2,7 @@
 
 ControllerError
 ├── RunTakenError             the instant has a run on record already; plan without it
-├── QuotaExceededError        the namespace may start no further run now
+├── QuotaExceededError        the namespace may start nothing further now
 ├── TransientError            a retry may help
 │   ├── LeaseTakenError       somebody else is looking at the job; come back later
 │   ├── StaleWriteError       the status moved on since it was read; look again
@@ -45,7 +45,7 @@ class RunTakenError(ControllerError):
 
 
 class QuotaExceededError(ControllerError):
-    """The namespace has as many active runs as it may have; nothing was written."""
+    """The namespace has as much as it may have, of active runs, jobs or slots; nothing was written."""
 
 
 UNREACHABLE: Final = "ClusterUnreachable"

@@ -169,6 +169,7 @@ def summarise(status: JobStatus) -> StatusSummary:
         signers=tuple(dict.fromkeys(signer for artifact in running for signer in artifact.signers)),
         is_flagged_distrusted=verified is not None and verified.reason in DISTRUST_REASONS,
         is_flagged_disallowed=status.is_disallowed,
+        is_counted=status.reserved is not None,
         next_look=status.next_look,
         desired_revision=None if status.desired is None else status.desired.number,
         running_revision=None if alive is None else alive.revision,

@@ -116,7 +116,7 @@ class Findings:
     runs_taken: frozenset[datetime] = frozenset()
     """Instants that have a record already, found when a run was to be recorded as new."""
     no_place: str = ""
-    """Why the namespace may start no further run now; empty while nothing is known against it."""
+    """Why the namespace may start nothing further now; empty while nothing is known against it."""
     has_pruned_runs: bool = False
 
 

@@ -8,7 +8,7 @@ carries no identity: that a late one never undoes a newer one is seen to by the 
 from datetime import timedelta
 from typing import Final
 
-from flink_controller.domain import intents, stopping, submitting
+from flink_controller.domain import intents, reserving, stopping, submitting
 from flink_controller.domain.actions import Action, CountFreeSlots, Rescale
 from flink_controller.domain.change import SpecChange, classify
 from flink_controller.domain.observation import Refused
@@ -58,6 +58,8 @@ def begin(draft: Draft, attempt: Attempt, target: RevisionRef) -> Action | None:
         if draft.now < clear_at:
             draft.wait("RescaleSettling", "an earlier request may still be under way", clear_at)
             return None
+    if not reserving.reserve(draft, target, spec):
+        return None
     operation = intents.new_operation(draft, OperationKind.RESCALE, attempt.flink_job_id, PURPOSE)
     draft.event("UpgradeStarted", f"revision {running.number} → {target.number}, in place", of=target)
     return _ask(draft, operation.model_copy(update={"revision": target, "parallelism": (before, after)}))

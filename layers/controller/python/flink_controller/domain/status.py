@@ -522,6 +522,19 @@ class Event(Value):
     """Who wrote the spec item that it answers to, as the item says; empty for what nobody asked for."""
 
 
+class Reservation(Value):
+    """What a streaming job holds of its namespace's quotas beside the one job that it is."""
+
+    slots: int
+    """Those that are counted."""
+    proven: int = 0
+    """Of them those of the revision that was proven last; beside it a green copy takes its own."""
+    asked: int = 0
+    """Those of the revision that was made ready to start last."""
+    revision: int = 0
+    """Its number."""
+
+
 class JobStatus(Value):
     """The status item of a job; every text in it is bounded, so that it stays one small item with its lease."""
 
@@ -613,6 +626,8 @@ class JobStatus(Value):
     """Those that are open, at most one of a kind."""
     muted: tuple[str, ...] = (Switch.BACKPRESSURE.value,)
     """Fields below `monitoring` by which the spec that was accepted last keeps people from being told."""
+    reserved: Reservation | None = None
+    """None while the namespace has no quota of streaming jobs or slots, and while nothing of the job is alive or to be."""
     is_disallowed: bool = False
     """Whether it was told that the job runs on a cluster where its namespace may start nothing any more."""
     next_look: datetime | None = None
@@ -664,6 +679,8 @@ class StatusSummary(Value):
     """Whether the status says that these bytes are not trusted any more."""
     is_flagged_disallowed: bool = False
     """Whether it was told that it runs on a cluster where its namespace may start nothing."""
+    is_counted: bool = False
+    """Whether it is counted against its namespace's quotas of streaming jobs and slots."""
     next_look: datetime | None = None
     desired_revision: int | None = None
     running_revision: int | None = None

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from flink_controller.domain import handover, intents, learning, restoring
+from flink_controller.domain import handover, intents, learning, reserving, restoring
 from flink_controller.domain.actions import (
     Action,
     Burn,
@@ -367,7 +367,8 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         # A move: its bytes are staged on the new cluster, once the job on the old one is dead.
         if living(draft.status) is None:
             draft.look(draft.now)
-        return living(draft.status) is not None
+            return False
+        return reserving.reserve(draft, target, spec)
     listed = (known.incarnation for known in attempts_of(draft.status) if draft.job(known.flink_job_id) is not None)
     life = seen.incarnation or next(listed, None)
     if life is None:
@@ -387,7 +388,7 @@ def ready_to_submit(draft: Draft, target: RevisionRef) -> Preparation | bool:
         or (staged.cluster, staged.sha256, staged.incarnation) != (cluster.name, target.artifact.staged_digest, life)
     ):
         return StageJar(target.artifact, life, void_jar_id=draft.status.void_jar_id, entry_class=spec.entry_class)
-    return True
+    return reserving.reserve(draft, target, spec)
 
 
 def _is_fit(draft: Draft, spec: JobSpec, cluster: Cluster) -> ReadOffer | bool:

@@ -1,7 +1,7 @@
 """What operators decide beside keys: policies of namespaces with their quotas, and digests that must never run."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from flink_controller.domain.artifact import Artifact, KeyStatus, Sha256, TrustedKey, Value
+from flink_controller.domain.errors import QuotaExceededError
 from flink_controller.domain.names import NAME, namespace_of_key
 
 MAX_THRESHOLD = 2
@@ -67,6 +68,43 @@ class Quotas(Value):
 
     active_runs: Annotated[int, Field(ge=0, le=10_000)] = 100
     """Runs of batch jobs at a time. A hundred fill a session cluster of usual size, and stop a schedule gone wild."""
+    jobs: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """Streaming jobs at a time; None: as many as there are specs."""
+    slots: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Slots that they may take together, by their parallelism; None: what the clusters have."""
+
+    @property
+    def counts_streams(self) -> bool:
+        """Whether streaming jobs are counted at all: a count is written by every start, so nobody pays who asks for none."""
+        return self.jobs is not None or self.slots is not None
+
+
+def asked_to_fit(quotas: Quotas | None, changes: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Give what is to be taken and has a limit: its name in `Quotas`, how many more, and the limit."""
+    for name, more in changes.items():
+        limit = None if quotas is None else getattr(quotas, name)
+        if more > 0 and limit is not None:
+            yield name, more, limit
+
+
+def no_room(quotas: Quotas | None, changes: Mapping[str, int], taken: Mapping[str, int]) -> QuotaExceededError:
+    """Say what a namespace has no room for.
+
+    Args:
+        quotas: the limits.
+        changes: what was to be taken.
+        taken: what is, as far as that is known.
+    """
+    told = [
+        f"{more} more of {name.replace('_', ' ')}, with {taken.get(name, 0)} of {limit} in use"
+        for name, more, limit in asked_to_fit(quotas, changes)
+        if more + taken.get(name, 0) > limit
+    ]
+    options = " ".join(f"--max-{name.replace('_', '-')} N" for name, _, _ in asked_to_fit(quotas, changes))
+    return QuotaExceededError(
+        f"the namespace has no room for {' and '.join(told)}; flinkctl cluster usage shows who has it,"
+        f" flinkctl policy set {options} raises it"
+    )
 
 
 class NamespacePolicy(Value):
@@ -143,8 +181,8 @@ class RunningDistrust:
 
 def trust_mark(keys: Sequence[TrustedKey], policy: NamespacePolicy, now: datetime) -> str:
     """Digest what a judgement on signatures rests on beside the upload: another mark may mean another verdict."""
-    # Where a job may run says nothing about who signed its artifact.
-    asked = policy.model_dump_json(exclude={"allowed_clusters"})
+    # Where a job may run, and how much may, says nothing about who signed its artifact.
+    asked = policy.model_dump_json(exclude={"allowed_clusters": True, "quotas": {"jobs", "slots"}})
     said = [(key.model_dump_json(), key.distrusted(now) is None) for key in sorted(keys, key=lambda key: key.key_id)]
     return hashlib.sha256(repr((said, asked)).encode()).hexdigest()[:16]
 

@@ -23,8 +23,10 @@ from flink_controller.domain.names import JobName
 from flink_controller.domain.observation import FlinkUnreachable
 from flink_controller.domain.plan import Facts, Findings, Plan, Policy, fitted, revisions_in_use
 from flink_controller.domain.planning import plan
-from flink_controller.domain.spec import NoSpec, read_spec
+from flink_controller.domain.reserving import kept
+from flink_controller.domain.spec import NoSpec, ValidSpec, read_spec
 from flink_controller.domain.status import Event, JobStatus, Revision, Run, SavepointRecord, StagedJar
+from flink_controller.domain.trust import Quotas
 from flink_controller.ports import MAX_FOLLOW_UP_DELAY, STATUS_LIMIT_BYTES, Commit, Held, Ports
 from flink_controller.services.apply import carry_out, prepare
 from flink_controller.services.gate import Gate
@@ -198,10 +200,12 @@ def _look(ports: Ports, policy: Policy, held: Held, *, owner: str, told: Callabl
             break
         ports.clock.sleep(max(wait, timedelta(0)))
     assert status is not None
+    parallelism = spec.spec.deployment.parallelism if isinstance(spec, ValidSpec) else 1
+    reserved = kept(status, recorded, facts.observation.policy, parallelism)
     return _finish(
         ports,
         held,
-        status.model_copy(update={"next_look": made.next_look}),
+        status.model_copy(update={"next_look": made.next_look, "reserved": reserved}),
         recorded,
         unrecorded,
         planned_look,
@@ -244,17 +248,17 @@ def _record(ports: Ports, held: Held, status: JobStatus, unrecorded: _Unrecorded
     stamped = fitted(status.model_copy(update={"updated_at": ports.clock.now()}), STATUS_ROOM_BYTES)
     # While the effect is under way the recorded look is now: should this process die, the next tick wakes the job.
     commit = unrecorded.commit(stamped.model_copy(update={"next_look": stamped.updated_at}))
-    if commit.started_runs:
-        commit = replace(commit, quota=_quota(ports, held.job_id))
+    if any(change > 0 for change in commit.takes(held.status).values()):
+        commit = replace(commit, quotas=_quotas(ports, held.job_id))
     held = ports.statuses.commit(held, commit, release=False)
     told(commit)
     return held
 
 
-def _quota(ports: Ports, job_id: str) -> int:
-    """Read how many runs the job's namespace may have; while nobody can say, none is started."""
+def _quotas(ports: Ports, job_id: str) -> Quotas:
+    """Read what the job's namespace may have; while nobody can say, nothing is started."""
     try:
-        return ports.registry.policy(JobName.parse(job_id).namespace).quotas.active_runs
+        return ports.registry.policy(JobName.parse(job_id).namespace).quotas
     except RejectedError as error:
         raise QuotaExceededError(f"the quota is not known: {error}") from error
 

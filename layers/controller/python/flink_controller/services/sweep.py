@@ -127,7 +127,7 @@ def reconcile_fleet(ports: Ports, policy: Policy, *, each: Each = map) -> Sweep:
     wake(_newly_paused(ports, summaries))
     distrusted = _distrusted(ports, summaries)
     wake(known.job_id for known in summaries if known.is_flagged_distrusted is not (known.job_id in distrusted))
-    wake(_newly_disallowed(ports, summaries))
+    wake(_newly_limited(ports, summaries))
     wake(_missed(ports, policy, summaries, int(now.timestamp() // 60) % SEGMENTS))
     return Sweep(
         len(summaries),
@@ -225,16 +225,20 @@ def _newly_paused(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]
             yield known.job_id
 
 
-def _newly_disallowed(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
-    """Find jobs that run where their namespace's policy lets nothing start, or does again, and whose status does not say so.
+def _newly_limited(ports: Ports, summaries: list[StatusSummary]) -> Iterable[str]:
+    """Find jobs whose status does not say yet what their namespace's policy makes of them.
 
-    A policy that cannot be read says nothing about what runs.
+    They run where it lets nothing start, or does again; or they are not counted though it has a quota now, or still are. A
+    policy that cannot be read says nothing about what runs.
     """
     policies = {policy.namespace: policy for policy in ports.registry.policies()}
     alive = (known for known in summaries if known.is_expected_live or known.live_run_ids)
     for known in alive if policies else ():
         policy = policies.get(JobName.parse(known.job_id).namespace)
-        if policy is not None and policy.allows(known.cluster) is known.is_flagged_disallowed:
+        if policy is None:
+            continue
+        is_uncounted = known.is_expected_live and policy.quotas.counts_streams is not known.is_counted
+        if policy.allows(known.cluster) is known.is_flagged_disallowed or is_uncounted:
             yield known.job_id
 
 

@@ -1,6 +1,7 @@
 """The controller's own record of every job, in memory, with the conditions that DynamoDB would check."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from flink_controller.domain.errors import (
     ControllerError,
     LeaseTakenError,
-    QuotaExceededError,
     RunTakenError,
     StaleWriteError,
 )
@@ -25,6 +25,7 @@ from flink_controller.domain.status import (
     StagedJar,
     StatusSummary,
 )
+from flink_controller.domain.trust import asked_to_fit, no_room
 from flink_controller.ports import STATUS_LIMIT_BYTES, Commit, Held
 from flink_controller.testing.parsed import parsed
 
@@ -53,7 +54,8 @@ class _Tables:
     runs: dict[str, dict[datetime, str]] = field(default_factory=dict)
     savepoints: dict[str, dict[int, str]] = field(default_factory=dict)
     holders: dict[str, set[str]] = field(default_factory=dict)
-    active_runs: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, Counter[str]] = field(default_factory=dict)
+    """Of each namespace's quotas, by their names."""
     jars: dict[tuple[str, str], str] = field(default_factory=dict)
     jar_users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
@@ -94,7 +96,7 @@ class MemoryStatuses:
         record = self._tables.records.get(held.job_id, _Record())
         if (record.fence, record.version) != (held.fence, held.version):
             raise StaleWriteError(f"the status of {held.job_id} moved on since it was read")
-        self._demand_room(held.job_id, commit)
+        self._demand_room(held, commit)
         self.writes += 1
         record = replace(
             record,
@@ -104,7 +106,7 @@ class MemoryStatuses:
             version=record.version + 1,
         )
         self._tables.records[held.job_id] = _freed(record) if release else record
-        self._store_items(held.job_id, commit)
+        self._store_items(held, commit)
         claimed = () if held.status is None else held.status.claims
         for path in {*claimed} - {*commit.status.claims}:
             self._tables.holders[path].discard(held.job_id)
@@ -248,22 +250,25 @@ class MemoryStatuses:
                 version=record.version + 1,
             )
 
-    def _demand_room(self, job_id: str, commit: Commit) -> None:
-        taken = self._tables.runs.get(job_id, {})
+    def _demand_room(self, held: Held, commit: Commit) -> None:
+        known = self._tables.runs.get(held.job_id, {})
         for run in commit.started_runs:
-            if run.scheduled_at in taken:
-                raise RunTakenError(job_id, run.scheduled_at)
-        more = len(commit.started_runs) - commit.ended_runs
-        if more > 0 and self._tables.active_runs.get(JobName.parse(job_id).namespace, 0) + more > commit.quota:
-            raise QuotaExceededError(f"the namespace has as many active runs as it may have ({commit.quota})")
+            if run.scheduled_at in known:
+                raise RunTakenError(held.job_id, run.scheduled_at)
+        changes, taken = commit.takes(held.status), self._taken(held.job_id)
+        if any(taken[name] + more > limit for name, more, limit in asked_to_fit(commit.quotas, changes)):
+            raise no_room(commit.quotas, changes, taken)
 
-    def _store_items(self, job_id: str, commit: Commit) -> None:
+    def _taken(self, job_id: str) -> Counter[str]:
+        return self._tables.taken.setdefault(JobName.parse(job_id).namespace, Counter())
+
+    def _store_items(self, held: Held, commit: Commit) -> None:
+        job_id = held.job_id
         for run in (*commit.started_runs, *commit.runs):
             self._tables.runs.setdefault(job_id, {})[run.scheduled_at] = run.model_dump_json()
-        more = len(commit.started_runs) - commit.ended_runs
-        if more:
-            namespace = JobName.parse(job_id).namespace
-            self._tables.active_runs[namespace] = self._tables.active_runs.get(namespace, 0) + more
+        changes = commit.takes(held.status)
+        if changes:
+            self._taken(job_id).update(changes)
         for revision in commit.revisions:
             self._tables.revisions.setdefault(job_id, {})[revision.number] = revision.model_dump_json()
         for number in commit.forgotten:

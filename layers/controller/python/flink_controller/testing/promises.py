@@ -412,12 +412,14 @@ class Promises:
                 raise ViolationError(f"L5: '{reason}: {message}' was told {count} times")
 
     def _check_quota(self, namespace: str) -> None:
-        """L3: the count that a namespace's quota looks at is that of its active runs."""
-        statuses = [self._statuses.read(other) for other in self._jobs if JobName.parse(other).namespace == namespace]
-        active = sum(len(status.runs.active) for status in statuses if status is not None)
-        counted = self._statuses._tables.active_runs.get(namespace, 0)  # noqa: SLF001  # ground truth of the twin
-        if counted != active:
-            raise ViolationError(f"L3: {active} runs of {namespace} are active, and {counted} are counted")
+        """L3: the counts that a namespace's quotas look at are those of its active runs, and of what its jobs hold."""
+        found = [self._statuses.read(other) for other in self._jobs if JobName.parse(other).namespace == namespace]
+        held = [status.reserved for status in found if status is not None and status.reserved is not None]
+        active = sum(len(status.runs.active) for status in found if status is not None)
+        wanted = {"active_runs": active, "jobs": len(held), "slots": sum(reserved.slots for reserved in held)}
+        taken = self._statuses._tables.taken.get(namespace, Counter())  # noqa: SLF001  # ground truth of the twin
+        if any(taken[name] != count for name, count in wanted.items()):
+            raise ViolationError(f"L3: {namespace} has {wanted}, and {dict(taken)} is counted")
 
     def told(self, job_id: str, where: Callable[[str], bool] = bool) -> Counter[tuple[str, str]]:
         """Count what was told of a job, by reason and message, for reasons that pass a test."""

@@ -18,7 +18,7 @@ from flink_controller.domain.lifecycle import Lifecycle
 from flink_controller.domain.plan import Policy
 from flink_controller.domain.spec import hash_item
 from flink_controller.domain.status import Pause, SymptomKind
-from flink_controller.domain.trust import NamespacePolicy, Reaction, RegistryEvent
+from flink_controller.domain.trust import NamespacePolicy, Quotas, Reaction, RegistryEvent
 from flink_controller.testing import batch_scenarios, savepoint_scenarios
 from flink_controller.testing.flink_behaviour import JobBehaviour
 from flink_controller.testing.flink_twin import TwinOptions
@@ -798,6 +798,40 @@ def disallowed_while_it_moves(world: World) -> Iterator[tuple[str, Settled]]:
     yield "back", lambda w: stable_on(digest)(w) and len(w.flink.live_copies()) == 1
 
 
+def _limit(world: World, slots: int) -> None:
+    """Say how many slots the jobs of namespace default may take together."""
+    policy = NamespacePolicy(namespace="default", quotas=Quotas(slots=slots))
+    told = RegistryEvent(time=world.clock.now(), action="Changed", subject="POLICY#default", message="")
+    world.registry.put_policy(policy, told)
+
+
+def quota_of_slots(world: World) -> Iterator[tuple[str, Settled]]:
+    """A quota that begins counts what runs; others wait for room, a larger revision too, and stop nothing before."""
+    digest = world.upload("v1", JobBehaviour(savepoint=timedelta(seconds=20)))
+    other = world.upload("n1", key=NEIGHBOUR_KEY)
+    world.put(spec_item())
+    yield "stable", stable_on(digest)
+    _limit(world, 3)
+    yield "counted", lambda w: stable_on(digest)(w) and _holds(w, JOB) == 2
+    world.put(spec_item(job_id=NEIGHBOUR, artifact_path=NEIGHBOUR_KEY))
+    yield "full", lambda w: _waits_for(w, "QuotaExceeded", NEIGHBOUR) and w.running_jars_of(NEIGHBOUR) == []
+    world.put(spec_item(deployment__parallelism=4))
+    yield "too large", lambda w: _waits_for(w, "QuotaExceeded") and w.running_jars == [digest]
+    world.put(spec_item(state="suspended"))
+    yield "room", lambda w: w.lifecycle_of(NEIGHBOUR) is Lifecycle.STABLE and w.running_jars_of(NEIGHBOUR) == [other]
+    world.put(spec_item())
+    yield "waiting", lambda w: _waits_for(w, "QuotaExceeded") and w.running_jars == []
+    _limit(world, 4)
+    yield "both", lambda w: stable_on(digest)(w) and (_holds(w, JOB), _holds(w, NEIGHBOUR)) == (2, 2)
+    world.delete(NEIGHBOUR)
+    yield "one", lambda w: stable_on(digest)(w) and w.running_jars_of(NEIGHBOUR) == [] and _holds(w, NEIGHBOUR) == 0
+
+
+def _holds(world: World, job_id: str) -> int:
+    status = world.status_of(job_id)
+    return 0 if status is None or status.reserved is None else status.reserved.slots
+
+
 def cluster_away_and_told_once(world: World) -> Iterator[tuple[str, Settled]]:
     """Many looks without an answer: said once."""
     digest = world.upload("v1")
@@ -1209,6 +1243,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     restored_after_an_end,
     moved_to_another_cluster,
     cluster_disallowed,
+    quota_of_slots,
     disallowed_while_it_moves,
     cluster_away_and_told_once,
     delete_while_the_cluster_is_away,
@@ -1307,8 +1342,9 @@ def _count(world: World, reason: str) -> int:
     return world.promises.told(JOB, lambda told: told == reason).total()
 
 
-def _waits_for(world: World, reason: str) -> bool:
-    return world.status is not None and world.status.waiting is not None and world.status.waiting[0] == reason
+def _waits_for(world: World, reason: str, job_id: str = JOB) -> bool:
+    status = world.status_of(job_id)
+    return status is not None and status.waiting is not None and status.waiting[0] == reason
 
 
 def _neighbour_within(world: World, patience: timedelta, digest: str) -> Settled:
