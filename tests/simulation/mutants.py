@@ -22,6 +22,7 @@ from flink_controller.domain import (
     learning,
     planning,
     quarantine,
+    reserving,
     restoring,
     retention,
     submitting,
@@ -620,6 +621,16 @@ def _all_expire(patch: pytest.MonkeyPatch) -> None:
 @_mutant("a job starts where its namespace may not", Hint("cluster_disallowed"))
 def _anywhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(submitting, "_is_allowed", lambda *_: True)
+
+
+@_mutant("a quota holds nobody back", Hint("quota_of_slots"))
+def _no_quota(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reserving, "reserve", lambda *_: True)
+
+
+@_mutant("a job at rest keeps its place", Hint("quota_of_slots"))
+def _hoard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "kept", lambda status, *_: status.reserved)
 
 
 @_mutant("a restore is forgotten once it has begun", Hint("restore_from_an_older_one"))

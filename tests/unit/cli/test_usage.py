@@ -83,7 +83,7 @@ def test_a_document_has_bytes(used: Bench) -> None:
         "active_runs": 0,
         "slots": 1,
         "unknown_slots": 0,
-        "active_runs_quota": 7,
+        "quotas": {"active_runs": 7, "jobs": None, "slots": None},
     }
 
 

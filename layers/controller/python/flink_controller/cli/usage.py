@@ -9,6 +9,7 @@ from flink_controller.cli.context import Remote, remote_of
 from flink_controller.cli.output import Format, FormatOption, emit, print_table, say
 from flink_controller.domain.cluster import Cluster
 from flink_controller.domain.errors import FlinkUnreachableError, RejectedError
+from flink_controller.domain.trust import Quotas
 from flink_controller.domain.usage import Capacity, Load, capacity, loads, memory_text
 
 
@@ -24,11 +25,11 @@ def usage(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
     """
     remote = remote_of(context)
     by_cluster, by_namespace = loads(dict(remote.specs.items()), remote.statuses.summaries())
-    quotas = {one.namespace: one.quotas.active_runs for one in remote.registry.policies()}
+    quotas = {one.namespace: one.quotas for one in remote.registry.policies()}
     found = {cluster.name: _asked(remote, cluster) for cluster in remote.registry.clusters()}
     found |= dict.fromkeys(by_cluster.keys() - found.keys(), "is not registered")
     clusters = [(name, found[name], by_cluster.get(name, Load())) for name in sorted(found)]
-    namespaces = [(name, by_namespace[name], quotas.get(name)) for name in sorted(by_namespace)]
+    namespaces = [(name, by_namespace[name], quotas.get(name, Quotas())) for name in sorted(by_namespace)]
 
     def table() -> None:
         if clusters:
@@ -42,7 +43,16 @@ def usage(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             say("")
             print_table(
                 ("NAMESPACE", "JOBS", "RUNNING", "SLOTS", "ACTIVE RUNS"),
-                [(name, load.jobs, load.running, _slots(load), _runs(load, quota)) for name, load, quota in namespaces],
+                [
+                    (
+                        name,
+                        load.jobs,
+                        _of(str(load.running), quota.jobs),
+                        _of(_slots(load), quota.slots),
+                        _of(str(load.active_runs), quota.active_runs if name in quotas else None),
+                    )
+                    for name, load, quota in namespaces
+                ],
             )
 
     document: dict[str, Any] = {
@@ -55,7 +65,9 @@ def usage(context: typer.Context, output: FormatOption = Format.TABLE) -> None:
             }
             for name, had, load in clusters
         ],
-        "namespaces": [{"namespace": name, **asdict(load), "active_runs_quota": quota} for name, load, quota in namespaces],
+        "namespaces": [
+            {"namespace": name, **asdict(load), "quotas": quota.model_dump(mode="json")} for name, load, quota in namespaces
+        ],
     }
     emit(document, output, table=table)
 
@@ -82,5 +94,5 @@ def _slots(load: Load) -> str:
     return f"{load.slots}, and {load.unknown_slots} unknown" if load.unknown_slots else str(load.slots)
 
 
-def _runs(load: Load, quota: int | None) -> str:
-    return str(load.active_runs) if quota is None else f"{load.active_runs} of {quota}"
+def _of(taken: str, quota: int | None) -> str:
+    return taken if quota is None else f"{taken} of {quota}"
