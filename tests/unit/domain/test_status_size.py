@@ -38,6 +38,7 @@ from flink_controller.domain.status import (
     PeriodicSavepoints,
     Quarantine,
     RefusedRevision,
+    Reservation,
     Restored,
     Retention,
     RevisionRef,
@@ -319,6 +320,7 @@ class Largest:
             incidents=tuple(Incident(alert=alert, is_told=False) for alert in Alert),
             muted=tuple(switch.value for switch in Switch),
             is_disallowed=True,
+            reserved=Reservation(slots=2**31, proven=2**31, asked=2**31, revision=2**31),
             next_look=NOW,
         )
 

@@ -255,7 +255,10 @@ class MemoryStatuses:
         for run in commit.started_runs:
             if run.scheduled_at in known:
                 raise RunTakenError(held.job_id, run.scheduled_at)
-        changes, taken = commit.takes(held.status), self._taken(held.job_id)
+        changes = commit.takes(held.status)
+        if not changes:
+            return
+        taken = self._taken(held.job_id)
         if any(taken[name] + more > limit for name, more, limit in asked_to_fit(commit.quotas, changes)):
             raise no_room(commit.quotas, changes, taken)
 

@@ -26,7 +26,13 @@ from flink_controller.adapters.signing import sign
 from flink_controller.domain.actions import Submit
 from flink_controller.domain.artifact import KeyAlgorithm, KeyStatus, TrustedKey, signed_text
 from flink_controller.domain.cluster import Cluster
-from flink_controller.domain.errors import ControllerError, Delivery, FlinkUnreachableError, TransientError
+from flink_controller.domain.errors import (
+    ControllerError,
+    Delivery,
+    FlinkUnreachableError,
+    QuotaExceededError,
+    TransientError,
+)
 from flink_controller.domain.lifecycle import Lifecycle, lifecycle
 from flink_controller.domain.observation import Accepted, NoAnswer, NotSent, RefusalKind, Refused, StorageUnreadable
 from flink_controller.domain.plan import Policy
@@ -636,7 +642,7 @@ class World:
 
 
 def _unheard(target: Callable[[], object]) -> None:
-    with suppress(TransientError):
+    with suppress(TransientError, QuotaExceededError):
         target()
 
 
