@@ -23,6 +23,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = {
     "cold-start": ("tests.bench.cold_start",),
     "first-call": ("tests.bench.first_call",),
     "latency": ("tests.bench.latency",),
+    "storm": ("tests.bench.storm",),
     "fleet": ("tests.bench.fleet",),
     "budgets": ("tests.bench.budgets",),
     "plots": ("tests.bench.plots",),

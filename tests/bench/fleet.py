@@ -230,6 +230,31 @@ def shown(found: dict[str, Any]) -> str:
     )
 
 
+def tables(found: Mapping[str, Any]) -> str:
+    """Write a line for each fleet: the quickest of its warm ticks."""
+    heads = ("fleet", "jobs", "clusters", "time", "processor", "lists", "Flink calls", "AWS calls", "read units", "writes")
+    heads = (*heads, "woken", "memory")
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for one in found["ticks"]:
+        best = min(one["warm"], key=lambda tick: tick["wall_s"])
+        cells = (
+            one["scenario"],
+            f"{one['jobs']:,}",
+            one["clusters"],
+            f"{best['wall_s']:.2f} s",
+            f"{best['cpu_s']:.2f} s",
+            best["flink_calls"].get("GET /jobs/overview", 0),
+            sum(best["flink_calls"].values()),
+            sum(best["aws_calls"].values()),
+            f"{best['read_units']:g}",
+            best["writes"],
+            best["woken"],
+            f"{one['peak_mib']} MiB",
+        )
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    return "\n".join(lines)
+
+
 def main(
     sizes: Annotated[str, typer.Option(help="Fleets, by jobs, comma-separated.")] = "100,1000,5000",
     *,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import budgets, cold_start, cost, first_call, latency, soak
+from tests.bench import budgets, cold_start, cost, first_call, fleet, latency, soak, storm
 from tests.bench.ground import RESULTS
 
 PAGE: Final = RESULTS.parent / "performance.md"
@@ -21,6 +21,8 @@ TABLES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "cold-start": cold_start.tables,
     "first-call": first_call.tables,
     "cost": cost.tables,
+    "storm": storm.tables,
+    "fleet": fleet.tables,
     "soak": soak.tables,
 }
 """What writes the tables of each file of numbers."""

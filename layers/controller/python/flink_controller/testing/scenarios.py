@@ -816,7 +816,8 @@ def quota_of_slots(world: World) -> Iterator[tuple[str, Settled]]:
     world.put(spec_item(job_id=NEIGHBOUR, artifact_path=NEIGHBOUR_KEY))
     yield "full", lambda w: _waits_for(w, "QuotaExceeded", NEIGHBOUR) and w.running_jars_of(NEIGHBOUR) == []
     world.put(spec_item(deployment__parallelism=4))
-    yield "too large", lambda w: _waits_for(w, "QuotaExceeded") and w.running_jars == [digest]
+    # A job that was lost meanwhile waits as what the spec wants now.
+    yield "too large", lambda w: _waits_for(w, "QuotaExceeded") and (w.running_jars == [digest] or w.is_disturbed)
     world.put(spec_item(state="suspended"))
     yield "room", lambda w: w.lifecycle_of(NEIGHBOUR) is Lifecycle.STABLE and w.running_jars_of(NEIGHBOUR) == [other]
     world.put(spec_item())
