@@ -232,8 +232,20 @@ def shown(found: dict[str, Any]) -> str:
 
 def tables(found: Mapping[str, Any]) -> str:
     """Write a line for each fleet: the quickest of its warm ticks."""
-    heads = ("fleet", "jobs", "clusters", "time", "processor", "lists", "Flink calls", "AWS calls", "read units", "writes")
-    heads = (*heads, "woken", "memory")
+    heads = [
+        "fleet",
+        "jobs",
+        "clusters",
+        "time",
+        "processor",
+        "lists",
+        "Flink calls",
+        "AWS calls",
+        "read units",
+        "writes",
+        "woken",
+        "memory",
+    ]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for one in found["ticks"]:
         best = min(one["warm"], key=lambda tick: tick["wall_s"])
