@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +164,9 @@ def test_what_ended_after_the_backup_is_followed_by_its_own_state(
     upgrade(installed)
     live = flink.twin.history[-1].flink_job_id
     flink.twin.cancel(live)
+    # A cancel takes the twin a moment, as it takes Flink.
+    while live in flink.twin.live_copies():
+        time.sleep(0.01)
     lose_everything(installed)
 
     said = flinkctl("backup", "restore", "--from", str(tmp_path / "all.jsonl"))[1]
