@@ -65,10 +65,11 @@ def lose_tables(team: Team) -> None:
     state = team.environ["FLINKCTL_CONTROLLER_STATE_TABLE_NAME"]
     assert team.flinkctl("pause", "--all", "--reason", "the tables are lost").returncode == 0
     jobs = [item["job_id"] for item in client.scan(TableName=team.specs.name, ProjectionExpression="job_id")["Items"]]
-    for job in jobs:
+    ended = {job for job in jobs if team.status(job).get("lifecycle") in {None, "DELETED"}}
+    for job in sorted(jobs, key=lambda job: job not in ended):
         team.remove(job)
-    for job in jobs:  # a deletion that the stream brings later would write a status into the empty table
-        team.wait(job, lambda status: status["lifecycle"] == "DELETING" and status["reason"] == "Paused")
+    for job in set(jobs) - ended:  # a deletion that the stream brings later would write a status into the empty table
+        team.wait(job, lambda status: status["reason"] in {"Paused", "Deleted"})
     quiet_since, end = time.monotonic(), time.monotonic() + 30
     while time.monotonic() < quiet_since + 2:
         assert time.monotonic() < end, "the controller goes on writing"
