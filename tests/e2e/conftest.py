@@ -1,6 +1,6 @@
 """The whole controller from the outside: its template deployed in the emulator, and a real Flink.
 
-One stack serves all tests of a session. Tests use what a team has: boto3 for spec items and uploads, Flink's REST to see
+One stack serves all tests of a session, but for those that harm it. Tests use what a team has: boto3 for spec items and uploads, Flink's REST to see
 what really runs, and `flinkctl` to read the status.
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -219,13 +220,12 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="session")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Deploy the stack once, and take it down at the end."""
-    directory = tmp_path_factory.mktemp("stack")
+@contextmanager
+def deployed(factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Deploy a stack and start a Flink beside it; both are taken down at the end."""
     environ = {
         **os.environ,
-        "LOCAL_DIR": str(directory),
+        "LOCAL_DIR": str(factory.mktemp("stack")),
         "AWS_PORT": str(free_port()),
         "FLINK_REST_PORT": str(free_port()),
         "FLINK_SLOTS": "24",
@@ -234,6 +234,20 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     stack = LocalStack(LocalSettings.from_env(environ), environ, Progress())
     try:
         stack.up()
-        yield Team(stack, stack.start_flink(), tmp_path_factory.mktemp("beats"))
+        yield Team(stack, stack.start_flink(), factory.mktemp("beats"))
     finally:
         stack.down()
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Deploy the stack once, and take it down at the end."""
+    with deployed(tmp_path_factory) as team:
+        yield team
+
+
+@pytest.fixture
+def lone_team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Deploy a stack for one test alone: one that harms what all others stand on."""
+    with deployed(tmp_path_factory) as team:
+        yield team
